@@ -1,0 +1,201 @@
+"""Everything that can go wrong, as one tree.
+
+RollbackError
+├── BadInput                    exit 2: nothing was changed
+│   ├── SettingMissing
+│   ├── SettingsInvalid
+│   ├── UnknownDeployment
+│   ├── UnknownIncident
+│   ├── ReplayInvalid
+│   ├── NotConfirmed
+│   └── NotACheckout
+├── Unreachable                 exit 2: something that must answer does not
+│   ├── LedgerUnreachable
+│   ├── PlatformUnreachable
+│   ├── PlatformDenied
+│   ├── SourceDown
+│   └── ChannelDown
+├── Refused                     exit 4: it cannot be done safely
+│   ├── NoStableDeployment
+│   ├── NotATarget
+│   ├── AlreadyRollingBack
+│   └── SharedOutage
+└── StepFailed                  exit 5: started and not restored
+
+A class's docstring is the message where none is given: first what is wrong, then
+(`mend`) what to do. The exit codes are those of the command line.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AlreadyRollingBack",
+    "BadInput",
+    "ChannelDown",
+    "LedgerUnreachable",
+    "NoStableDeployment",
+    "NotACheckout",
+    "NotATarget",
+    "NotConfirmed",
+    "PlatformDenied",
+    "PlatformUnreachable",
+    "Refused",
+    "ReplayInvalid",
+    "RollbackError",
+    "SettingMissing",
+    "SettingsInvalid",
+    "SharedOutage",
+    "SourceDown",
+    "StepFailed",
+    "UnknownDeployment",
+    "UnknownIncident",
+    "Unreachable",
+]
+
+
+class RollbackError(Exception):
+    """Something went wrong."""
+
+    exit_code: ClassVar[int] = 2
+    default_mend: ClassVar[str] = "Run again with -v to see where it happened."
+
+    def __init__(self, message: str | None = None, *, mend: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.mend = mend or self.default_mend
+        super().__init__(self.message)
+
+
+class BadInput(RollbackError):
+    """The input is not usable."""
+
+
+class SettingMissing(BadInput):
+    """A setting is missing."""
+
+    def __init__(self, name: str, *, purpose: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name} is not set: it is needed {purpose}.",
+            mend=f"Set {name} in the environment, or in rollback.toml.",
+        )
+
+
+class SettingsInvalid(BadInput):
+    """The settings cannot be read."""
+
+    default_mend = "Correct it in rollback.toml or in the environment."
+
+
+class UnknownDeployment(BadInput):
+    """This deployment is not known."""
+
+    def __init__(self, deployment: str, *, where: str) -> None:
+        self.deployment = deployment
+        super().__init__(
+            f"The deployment {deployment} is not known {where}.",
+            mend="Run `rollback history` to see the ones that are.",
+        )
+
+
+class UnknownIncident(BadInput):
+    """This incident is not known."""
+
+    default_mend = "Run `rollback incidents list` to see the ones that are."
+
+
+class ReplayInvalid(BadInput):
+    """The recorded counts cannot be read."""
+
+    default_mend = (
+        "Give CSV with a header, or JSON lines, with the columns "
+        "second, requests, failed, slow, probes, unavailable."
+    )
+
+
+class NotConfirmed(BadInput):
+    """This changes production and was not confirmed."""
+
+    default_mend = "Confirm it on a terminal, or add --yes."
+
+
+class NotACheckout(BadInput):
+    """The practice stack and the drill run from a checkout, and this is none."""
+
+    default_mend = "Change into a checkout of the repository and run it there."
+
+
+class Unreachable(RollbackError):
+    """Something that must answer does not."""
+
+
+class LedgerUnreachable(Unreachable):
+    """The ledger's database cannot be reached."""
+
+    default_mend = "Check ROLLBACK_LEDGER_URL (or DATABASE_URL) and that it answers."
+
+
+class PlatformUnreachable(Unreachable):
+    """The platform's API cannot be reached."""
+
+    default_mend = "Check VERCEL_API_URL and the platform's status page."
+
+
+class PlatformDenied(Unreachable):
+    """The platform refused the request."""
+
+    default_mend = "Check VERCEL_TOKEN, VERCEL_TEAM_ID and VERCEL_PROJECT_ID, and the token's scope."
+
+
+class SourceDown(Unreachable):
+    """A source of measurements cannot be reached."""
+
+    default_mend = "Check the source's address and credentials."
+
+
+class ChannelDown(Unreachable):
+    """A channel did not take the message."""
+
+    default_mend = "Check the channel's address and credentials."
+
+
+class Refused(RollbackError):
+    """It cannot be done safely."""
+
+    exit_code = 4
+
+
+class NoStableDeployment(Refused):
+    """No deployment other than the candidate is recorded as passing."""
+
+    default_mend = (
+        "Record one that you know to be good (`rollback record`, `rollback health`), "
+        "or name it with --to and --override."
+    )
+
+
+class NotATarget(Refused):
+    """The platform cannot roll back to this deployment."""
+
+    default_mend = "Choose another with --to; `rollback history` lists them."
+
+
+class AlreadyRollingBack(Refused):
+    """This candidate is being rolled back already."""
+
+    default_mend = "Follow it with `rollback incidents show`."
+
+
+class SharedOutage(Refused):
+    """The stable deployment fails on the same dependency: a rollback cannot help."""
+
+    default_mend = "Restore the dependency; both releases work again when it answers."
+
+
+class StepFailed(RollbackError):
+    """A step of the rollback failed."""
+
+    exit_code = 5
+    default_mend = (
+        "See what was done with `rollback incidents show`; "
+        "finish by hand where it stopped."
+    )

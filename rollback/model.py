@@ -1,0 +1,366 @@
+"""The frozen values that the stages hand to one another. All hold tuples."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class HealthStatus(StrEnum):
+    """What is known about a deployment's health."""
+
+    PASSING = "passing"
+    FAILING = "failing"
+    UNKNOWN = "unknown"
+
+
+class Signal(StrEnum):
+    """One yes/no fact about a request or a probe, as a proportion of bad ones."""
+
+    ERROR_RATE = "error_rate"
+    RESPONSE_TIME = "response_time"
+    AVAILABILITY = "availability"
+
+
+class Judgement(StrEnum):
+    """What the decision matrix can say."""
+
+    HEALTHY = "healthy"
+    ROLL_BACK = "roll_back"
+    INCONCLUSIVE = "inconclusive"
+    WATCHING = "watching"
+
+
+class Outcome(StrEnum):
+    """How a rollback ended."""
+
+    RESTORED = "restored"
+    ESCALATED = "escalated"
+    NOTHING_TO_DO = "nothing_to_do"
+    REFUSED = "refused"
+
+
+class StepStatus(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    ALREADY = "already"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class PhaseName(StrEnum):
+    """The parts of a rollback that have clocks (DESIGN.md, section 2)."""
+
+    IDENTIFY = "identify"
+    INITIATE = "initiate"
+    CARRY_OUT = "carry_out"
+    VERIFY = "verify"
+    COMMUNICATE = "communicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentVariable:
+    """An environment variable by name; never by value.
+
+    `fingerprint` is keyed, or None where the value cannot be read.
+    """
+
+    name: str
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentVersion:
+    """One recorded deployment: the spec's `DeploymentVersion`."""
+
+    id: str
+    deployment_id: str
+    environment: str
+    timestamp: datetime
+    git_sha: str
+    db_migration_version: str
+    environment_variables: tuple[EnvironmentVariable, ...] = ()
+    health_check_status: HealthStatus = HealthStatus.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformDeployment:
+    """A deployment as the platform knows it.
+
+    `url` is the deployment's own address with its scheme; `ready` tells that it is
+    built and not deleted; `candidate` that the platform would roll back to it; `served`
+    that it has had production traffic.
+    """
+
+    id: str
+    url: str
+    git_sha: str
+    created_at: datetime
+    ready: bool
+    candidate: bool
+    served: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasRequest:
+    """The platform's last request to move the production aliases."""
+
+    kind: str
+    from_deployment: str | None
+    to_deployment: str
+    status: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What happened in one closed second; counts of one second add up.
+
+    `failed` and `slow` are out of `requests`, `unavailable` is out of `probes`.
+    """
+
+    second: int
+    requests: int = 0
+    failed: int = 0
+    slow: int = 0
+    probes: int = 0
+    unavailable: int = 0
+
+    def of(self, signal: Signal) -> tuple[int, int]:
+        """(bad, all) for one signal."""
+        match signal:
+            case Signal.ERROR_RATE:
+                return self.failed, self.requests
+            case Signal.RESPONSE_TIME:
+                return self.slow, self.requests
+            case Signal.AVAILABILITY:
+                return self.unavailable, self.probes
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Merge two sources' counts of the same second."""
+        return Counts(
+            second=max(self.second, other.second),
+            requests=self.requests + other.requests,
+            failed=self.failed + other.failed,
+            slow=self.slow + other.slow,
+            probes=self.probes + other.probes,
+            unavailable=self.unavailable + other.unavailable,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriticalError:
+    """A critical error code, how often and when it was first seen on a release."""
+
+    code: str
+    count: int
+    first_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """What one source of measurements says of itself.
+
+    `problem` is a sentence when it is down or silent; None when it speaks.
+    """
+
+    name: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What was seen of a deployment: merged counts by second, critical errors, sources.
+
+    `since` and `until` bound the observation in whole unix seconds, `until` exclusive;
+    seconds without any count are absent from `counts`.
+    """
+
+    deployment: str
+    since: int
+    until: int
+    counts: tuple[Counts, ...] = ()
+    critical_errors: tuple[CriticalError, ...] = ()
+    sources: tuple[SourceState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalState:
+    """One signal of a verdict: counts, proportion of bad ones, threshold, evidence."""
+
+    signal: Signal
+    requests: int
+    bad: int
+    threshold: float
+    evidence: float
+
+    @property
+    def proportion(self) -> float:
+        """The share of bad ones, 0 when there are none at all."""
+        return self.bad / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the decision matrix says, with the row that said it.
+
+    `bad_since` is the first bad second that users could see (for ROLL_BACK).
+    """
+
+    deployment: str
+    judgement: Judgement
+    row: str
+    reason: str
+    signals: tuple[SignalState, ...]
+    critical_errors: tuple[CriticalError, ...] = ()
+    signal: Signal | None = None
+    second: int = 0
+    bad_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """One look at `/api/health`: each component, or the reason why none answered."""
+
+    at: datetime
+    components: tuple[tuple[str, str], ...] = ()
+    problem: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the health check answered and every component is healthy."""
+        return self.problem is None and not self.unhealthy and bool(self.components)
+
+    @property
+    def unhealthy(self) -> frozenset[str]:
+        """The components that say that they are not healthy."""
+        return frozenset(n for n, state in self.components if state != "healthy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request from outside got: `status` is None when nothing came back.
+
+    `deployment` is the one that answered, where it says so; `seconds` is the time from
+    connecting to the last byte.
+    """
+
+    status: int | None
+    seconds: float
+    body: bytes = b""
+    deployment: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowResult:
+    """One critical flow tried from outside."""
+
+    name: str
+    passed: bool
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One planned change: which target does what, from which deployment to which."""
+
+    target: str
+    name: str
+    from_deployment: str
+    to_deployment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Ordered steps for one rollback. Pure data."""
+
+    environment: str
+    from_deployment: str
+    to_deployment: str
+    reason: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What happened to one step."""
+
+    name: str
+    status: StepStatus
+    started_at: datetime
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One line of the journal: written before and after each step."""
+
+    at: datetime
+    event: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One clock of an incident against its budget."""
+
+    name: PhaseName
+    started_at: datetime
+    ended_at: datetime
+    budget_seconds: float | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+    @property
+    def met(self) -> bool:
+        """Whether the budget was met; without one it always is."""
+        return self.budget_seconds is None or self.seconds <= self.budget_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a channel is told.
+
+    `key` is the same when the same news is sent again, so that a channel can drop it.
+    """
+
+    key: str
+    phase: str
+    title: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What became of one message on one channel."""
+
+    channel: str
+    phase: str
+    at: datetime
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """The record of one rollback. `outcome` is None while it is open."""
+
+    id: str
+    environment: str
+    from_deployment: str
+    to_deployment: str | None
+    reason: str
+    opened_at: datetime
+    outcome: Outcome | None = None
+    verdict: Verdict | None = None
+    detail: str = ""
+    phases: tuple[Phase, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    journal: tuple[JournalEntry, ...] = ()
+    flows: tuple[FlowResult, ...] = ()
+    deliveries: tuple[Delivery, ...] = field(default=())

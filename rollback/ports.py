@@ -1,0 +1,202 @@
+"""What the engine asks of the outside. Adapters answer; nothing here names a vendor.
+
+Every port has one contract suite (`tests/contract`) that runs on the in-memory adapter
+and on the real one.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from .model import (
+    AliasRequest,
+    Answer,
+    Counts,
+    CriticalError,
+    DeploymentVersion,
+    HealthStatus,
+    Incident,
+    JournalEntry,
+    Message,
+    PlatformDeployment,
+    Step,
+)
+
+
+class Clock(Protocol):
+    """Wall time. Sleeping and measuring durations is anyio's business."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+
+
+class Ledger(Protocol):
+    """Where deployments and incidents are recorded.
+
+    Every method raises `LedgerUnreachable` when the ledger does not answer.
+    """
+
+    async def record(self, deployment: DeploymentVersion) -> None:
+        """Record a deployment; again, its facts are replaced and its health kept."""
+
+    async def set_health(
+        self, deployment_id: str, environment: str, status: HealthStatus, at: datetime
+    ) -> None:
+        """Record a health status; raises `UnknownDeployment` if not recorded."""
+
+    async def find(
+        self, deployment_id: str, environment: str
+    ) -> DeploymentVersion | None:
+        """The record of one deployment."""
+
+    async def history(
+        self, environment: str, *, limit: int
+    ) -> tuple[DeploymentVersion, ...]:
+        """The latest deployments, newest first."""
+
+    async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
+        """Claim the candidate for this incident.
+
+        Raises `AlreadyRollingBack`, naming the incident, while another one of the same
+        candidate and environment is open and its lease has not run out.
+        """
+
+    async def append(self, incident_id: str, entry: JournalEntry) -> None:
+        """Write one journal entry; it is durable when this returns."""
+
+    async def save_incident(self, incident: Incident) -> None:
+        """Save an incident as it is now; with an outcome it is closed."""
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """One incident, with its journal."""
+
+    async def incidents(self, environment: str, *, limit: int) -> tuple[Incident, ...]:
+        """The latest incidents, newest first."""
+
+
+class Platform(Protocol):
+    """Who serves the deployments and owns the production aliases.
+
+    Every method raises `PlatformUnreachable` when no usable answer comes and
+    `PlatformDenied` when the request is refused for its credentials or plan. Reads are
+    retried where that is safe; `roll_back` and `assign` are sent once.
+    """
+
+    async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
+        """One deployment, by id or by a host that it serves; None if unknown."""
+
+    async def production_hosts(self) -> tuple[str, ...]:
+        """The hosts on which production is served."""
+
+    async def live(self) -> Mapping[str, str]:
+        """Which deployment each production host serves now (host to deployment id)."""
+
+    async def moves(self, deployment_id: str) -> tuple[str, ...]:
+        """Dry run: the hosts that a rollback to this deployment would move."""
+
+    async def last_request(self) -> AliasRequest | None:
+        """The last request to move the aliases, whoever made it."""
+
+    async def roll_back(self, deployment_id: str, *, description: str) -> None:
+        """Ask once to move production to this deployment.
+
+        Returns when the platform has accepted it or says that it is so already. Raises
+        `PlatformUnreachable` when the answer was lost: the request may have been taken.
+        """
+
+    async def assign(self, deployment_id: str, host: str) -> None:
+        """Point one host at a deployment; already so is fine."""
+
+
+class MetricSource(Protocol):
+    """Counts per second of one deployment.
+
+    A source that cannot be read raises `SourceDown`. A second without traffic is
+    simply absent: the caller tells silence from health.
+    """
+
+    @property
+    def name(self) -> str:
+        """How it is called in reports."""
+
+    @property
+    def lag_seconds(self) -> int:
+        """How long after its end a second may still change."""
+
+    def watching(
+        self, deployment: PlatformDeployment
+    ) -> AbstractAsyncContextManager[None]:
+        """Measure actively while the context is open; a passive source does nothing."""
+
+    async def counts(
+        self, deployment: PlatformDeployment, *, since: int, until: int
+    ) -> tuple[Counts, ...]:
+        """The counts of the closed seconds in [since, until), in order."""
+
+
+class ErrorSource(Protocol):
+    """Critical errors, counted only from authenticated events of one release."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in reports."""
+
+    async def critical_errors(
+        self,
+        deployment: PlatformDeployment,
+        *,
+        codes: Sequence[str],
+        environment: str,
+        since: datetime,
+    ) -> tuple[CriticalError, ...]:
+        """The codes seen since then; raises `SourceDown` when it cannot be asked."""
+
+
+class Site(Protocol):
+    """The application from outside, as users reach it."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        timeout_seconds: float,
+        protected: bool = False,
+    ) -> Answer:
+        """Send one request; never raises for what the site does.
+
+        `protected` sends the secret that opens a deployment's own address.
+        """
+
+
+class Channel(Protocol):
+    """Somebody who is told."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in reports."""
+
+    async def send(self, message: Message) -> None:
+        """Deliver one message; raises `ChannelDown` when it was not taken."""
+
+
+class Target(Protocol):
+    """Something that can be rolled back: the same verbs each."""
+
+    @property
+    def name(self) -> str:
+        """How plans call it."""
+
+    async def check(self, step: Step) -> bool:
+        """Whether the step's change is in place already. Reads only."""
+
+    async def apply(self, step: Step, *, reason: str) -> str:
+        """Make the change and return what was done; raises `StepFailed`.
+
+        Returns when the outside has accepted it, which need not mean that it is done.
+        """
+
+    async def verify(self, step: Step) -> str:
+        """Wait until the change is in place and say so; raises `StepFailed`."""
