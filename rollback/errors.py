@@ -143,7 +143,7 @@ class PlatformUnreachable(Unreachable):
 class PlatformDenied(Unreachable):
     """The platform refused the request."""
 
-    default_mend = "Check VERCEL_TOKEN, VERCEL_TEAM_ID and VERCEL_PROJECT_ID, and the token's scope."
+    default_mend = "Check VERCEL_TOKEN and its scope, the team and the project."
 
 
 class SourceDown(Unreachable):

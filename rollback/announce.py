@@ -1,0 +1,96 @@
+"""Stage 7: one message per audience and phase, to all channels side by side."""
+
+from collections.abc import Sequence
+
+import anyio
+
+from .errors import ChannelDown
+from .model import Delivery, Incident, Message, Outcome, Verdict
+from .ports import Channel, Clock
+
+__all__ = ["alarm", "announce", "initiated", "outcome"]
+
+SEND_TIMEOUT = 20.0  # a channel that hangs delays nobody else, and this long at most
+
+TITLES = {
+    Outcome.RESTORED: "{environment} is restored",
+    Outcome.ESCALATED: "{environment} is NOT restored: a person is needed",
+    Outcome.REFUSED: "{environment} was not rolled back: a person is needed",
+    Outcome.NOTHING_TO_DO: "{environment}: nothing to roll back",
+}
+
+
+def initiated(incident: Incident) -> Message:
+    """The first message: what is being undone, and why."""
+    return Message(
+        key=f"{incident.id}:initiated",
+        phase="initiated",
+        title=f"Rolling back {incident.environment}",
+        lines=(
+            f"From {incident.from_deployment} to {incident.to_deployment}",
+            f"Because: {incident.reason}",
+            f"Incident {incident.id}",
+        ),
+    )
+
+
+def outcome(incident: Incident) -> Message:
+    """How it ended, how long each phase took, and what is next."""
+    ended = incident.outcome or Outcome.ESCALATED
+    clocks = tuple(
+        f"{phase.name.replace('_', ' ')}: {phase.seconds:.1f} s"
+        + ("" if phase.met else " (over its budget)")
+        for phase in incident.phases
+    )
+    following = (
+        "Next: write the post-mortem."
+        if ended is Outcome.RESTORED
+        else f"Next: `rollback incidents show {incident.id}`, then act by hand."
+    )
+    return Message(
+        key=f"{incident.id}:{ended}",
+        phase=str(ended),
+        title=TITLES[ended].format(environment=incident.environment.capitalize()),
+        lines=(
+            f"From {incident.from_deployment} to {incident.to_deployment}",
+            f"Because: {incident.reason}",
+            incident.detail,
+            *clocks,
+            following,
+            f"Incident {incident.id}",
+        ),
+    )
+
+
+def alarm(verdict: Verdict, environment: str) -> Message:
+    """What a gate that may only report has to say."""
+    return Message(
+        key=f"{verdict.deployment}:alarm",
+        phase="alarm",
+        title=f"{environment.capitalize()}: {verdict.deployment} should be rolled back",
+        lines=(f"Because: {verdict.reason}", "Next: `rollback run`."),
+    )
+
+
+async def announce(
+    channels: Sequence[Channel], message: Message, *, clock: Clock
+) -> tuple[Delivery, ...]:
+    """Send to all channels side by side; one that is down is recorded, not raised."""
+    deliveries: dict[str, Delivery] = {}
+
+    async def send(channel: Channel) -> None:
+        problem: str | None = f"no answer within {SEND_TIMEOUT:.0f} s"
+        with anyio.move_on_after(SEND_TIMEOUT):
+            try:
+                await channel.send(message)
+                problem = None
+            except ChannelDown as error:
+                problem = error.message
+        deliveries[channel.name] = Delivery(
+            channel=channel.name, phase=message.phase, at=clock.now(), problem=problem
+        )
+
+    async with anyio.create_task_group() as group:
+        for channel in channels:
+            group.start_soon(send, channel)
+    return tuple(deliveries[channel.name] for channel in channels)

@@ -1,0 +1,424 @@
+"""The stages in order. This file is the table of contents; it names no vendor.
+
+record -> observe -> decide -> plan -> execute -> verify -> announce -> document
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import anyio
+
+from . import announce, decide, execute, incident, observe, plan, track, verify
+from .errors import LedgerUnreachable, Refused, UnknownDeployment
+from .model import (
+    Delivery,
+    DeploymentVersion,
+    Health,
+    HealthStatus,
+    Incident,
+    JournalEntry,
+    Judgement,
+    Message,
+    Outcome,
+    Plan,
+    PlatformDeployment,
+    Verdict,
+)
+from .ports import (
+    Channel,
+    Clock,
+    ErrorSource,
+    Ledger,
+    MetricSource,
+    Platform,
+    Site,
+    Target,
+)
+
+__all__ = ["Engine", "Policy", "Ruling"]
+
+LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
+LAST_WORDS_SECONDS = 10.0  # what an interrupted rollback may take to say so
+
+Progress = Callable[[Verdict, float], None]
+"""Called after every look: the verdict so far, and the seconds that are left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the engine holds itself to. Times in seconds."""
+
+    environment: str
+    site_url: str
+    limits: decide.Limits
+    budgets: incident.Budgets = field(default_factory=incident.Budgets)
+    silence_seconds: int = 30
+    look_every_seconds: float = 1.0
+    error_poll_seconds: float = 2.0
+    healthy_in_a_row: int = 3
+    restore_timeout_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What a gate came to: the verdict, and the incident if it acted."""
+
+    verdict: Verdict
+    started_at: datetime
+    decided_at: datetime
+    incident: Incident | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Everything that can be asked of one environment, through the ports."""
+
+    ledger: Ledger
+    platform: Platform
+    site: Site
+    sources: Sequence[MetricSource]
+    errors: Sequence[ErrorSource]
+    channels: Sequence[Channel]
+    targets: Mapping[str, Target]
+    clock: Clock
+    policy: Policy
+
+    # -- record ---------------------------------------------------------------
+
+    async def record(
+        self, deployment_id: str, *, git_sha: str, migration: str
+    ) -> DeploymentVersion:
+        """Record a deployment that has gone out; the platform must know it."""
+        await self._on_platform(deployment_id)
+        recorded = track.version(
+            deployment_id=deployment_id,
+            environment=self.policy.environment,
+            at=self.clock.now(),
+            git_sha=git_sha,
+            migration=migration,
+        )
+        await self.ledger.record(recorded)
+        return recorded
+
+    async def health(self, deployment_id: str) -> Health:
+        """Probe a recorded deployment at its own address and record its status."""
+        await self._recorded(deployment_id)
+        seen = await self._health(await self._on_platform(deployment_id))
+        status = HealthStatus.PASSING if seen.healthy else HealthStatus.FAILING
+        await self._set_health(deployment_id, status)
+        return seen
+
+    async def history(self, limit: int) -> tuple[DeploymentVersion, ...]:
+        """The latest deployments, newest first."""
+        return await self.ledger.history(self.policy.environment, limit=limit)
+
+    async def stable(self) -> DeploymentVersion:
+        """What a rollback of what is live now would go back to."""
+        return await self._stable(await self._live())
+
+    # -- observe, decide ------------------------------------------------------
+
+    async def check(self, deployment_id: str) -> Verdict:
+        """One look back over the window."""
+        observer = await self._observer(deployment_id)
+        observer.backdate(self.policy.limits.window_seconds)
+        monitor = decide.Monitor(self.policy.limits)
+        return monitor.take(await observer.look(), complete=True)
+
+    async def gate(
+        self, deployment_id: str, *, act: bool, progress: Progress | None = None
+    ) -> Ruling:
+        """Watch a deployment for the window; when it is bad and `act`, roll it back."""
+        observer = await self._observer(deployment_id)
+        stable = await self._stable(deployment_id) if act else None
+        started = self.clock.now()
+        verdict = await self._watch(observer, progress)
+        ruling = Ruling(
+            verdict=verdict, started_at=started, decided_at=self.clock.now()
+        )
+        if verdict.judgement is Judgement.HEALTHY:
+            await self._set_health(deployment_id, HealthStatus.PASSING)
+        if verdict.judgement is not Judgement.ROLL_BACK:
+            return ruling
+        if stable is None:
+            message = announce.alarm(verdict, self.policy.environment)
+            await announce.announce(self.channels, message, clock=self.clock)
+            return ruling
+        undone = await self.roll_back(
+            candidate=deployment_id,
+            target=stable.deployment_id,
+            reason=verdict.reason,
+            verdict=verdict,
+        )
+        return replace(ruling, incident=undone)
+
+    async def _watch(
+        self, observer: observe.Observer, progress: Progress | None
+    ) -> Verdict:
+        monitor = decide.Monitor(self.policy.limits)
+        ends = anyio.current_time() + self.policy.limits.window_seconds
+        async with observer.watching():
+            while True:
+                await anyio.sleep(self.policy.look_every_seconds)
+                seen = await observer.look()
+                left = ends - anyio.current_time()
+                verdict = monitor.take(seen, complete=left <= 0)
+                if progress:
+                    progress(verdict, max(left, 0.0))
+                if left <= 0 or verdict.judgement is Judgement.ROLL_BACK:
+                    return verdict
+
+    # -- plan, execute, verify, announce, document ----------------------------
+
+    async def plan(
+        self,
+        *,
+        reason: str,
+        candidate: str | None = None,
+        target: str | None = None,
+        override: bool = False,
+    ) -> Plan | None:
+        """What a rollback would do now; None when the candidate is not live.
+
+        Raises a `Refused` when it cannot be done safely.
+        """
+        live = await self.platform.live()
+        candidate = candidate or await self._live()
+        if not plan.is_live(live, candidate) or candidate == target:
+            await self._on_platform(candidate)
+            return None
+        target = target or (await self._stable(candidate)).deployment_id
+        if not override:
+            track.require_passing(
+                await self.ledger.find(target, self.policy.environment), target
+            )
+        bad, good = await self._on_platform(candidate), await self._on_platform(target)
+        bad_health, good_health = await self._both(bad, good)
+        return plan.make_plan(
+            environment=self.policy.environment,
+            candidate=bad,
+            candidate_health=bad_health,
+            target=good,
+            target_health=good_health,
+            reason=reason,
+            override=override,
+        )
+
+    async def roll_back(
+        self,
+        *,
+        reason: str,
+        candidate: str | None = None,
+        target: str | None = None,
+        verdict: Verdict | None = None,
+        override: bool = False,
+    ) -> Incident:
+        """Undo a deployment and make sure; the incident says how it ended.
+
+        Raises `AlreadyRollingBack` when somebody else is at it.
+        """
+        decided_at = self.clock.now()
+        candidate = candidate or await self._live()
+        opened = Incident(
+            id=incident.new_id(candidate, decided_at),
+            environment=self.policy.environment,
+            from_deployment=candidate,
+            to_deployment=target,
+            reason=reason,
+            opened_at=decided_at,
+            verdict=verdict,
+        )
+        try:
+            planned = await self.plan(
+                reason=reason, candidate=candidate, target=target, override=override
+            )
+        except Refused as refusal:
+            return await self._refused(opened, refusal)
+        if planned is None:
+            detail = f"{candidate} is not live"
+            return replace(opened, outcome=Outcome.NOTHING_TO_DO, detail=detail)
+        opened = replace(opened, to_deployment=planned.to_deployment)
+        with suppress(LedgerUnreachable):
+            await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
+        try:
+            return await self._carry_out(planned, opened)
+        except BaseException:
+            await self._interrupted(opened)
+            raise
+
+    async def _carry_out(self, planned: Plan, opened: Incident) -> Incident:
+        deliveries: list[Delivery] = []
+        journal: list[JournalEntry] = []
+
+        async def tell(message: Message) -> None:
+            sent = await announce.announce(self.channels, message, clock=self.clock)
+            deliveries.extend(sent)
+
+        async def write(entry: JournalEntry) -> None:
+            journal.append(entry)
+            with suppress(LedgerUnreachable):
+                await self.ledger.append(opened.id, entry)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tell, announce.initiated(opened))
+            done = await execute.execute(
+                planned, self.targets, clock=self.clock, journal=write
+            )
+            seen = await self._verify(planned, opened, done)
+        clocks = incident.Clocks(
+            decided_at=opened.opened_at,
+            bad_since=incident.from_second(_bad_since(opened)),
+            accepted_at=done.accepted_at,
+            carried_out_at=done.ended_at if done.complete else None,
+            restored_at=self.clock.now() if seen.restored else None,
+        )
+        ended = replace(
+            opened,
+            outcome=Outcome.RESTORED if seen.restored else Outcome.ESCALATED,
+            detail=seen.detail,
+            phases=incident.phases(clocks, self.policy.budgets),
+            steps=done.steps,
+            flows=seen.flows,
+            journal=tuple(journal),
+        )
+        await tell(announce.outcome(ended))
+        clocks = replace(clocks, communicated_at=self.clock.now())
+        return await self._close(
+            replace(
+                ended,
+                phases=incident.phases(clocks, self.policy.budgets),
+                deliveries=tuple(deliveries),
+            )
+        )
+
+    async def _verify(
+        self, planned: Plan, opened: Incident, done: execute.Execution
+    ) -> verify.Restoration:
+        if not done.complete:
+            failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
+            return verify.Restoration(restored=False, detail=failed)
+        return await verify.until_restored(
+            self.site,
+            self.policy.site_url,
+            deployment=planned.to_deployment,
+            in_a_row=self.policy.healthy_in_a_row,
+            token=opened.id,
+            timeout_seconds=self.policy.restore_timeout_seconds,
+            clock=self.clock,
+        )
+
+    async def _close(self, ended: Incident) -> Incident:
+        try:
+            await self._set_health(ended.from_deployment, HealthStatus.FAILING)
+            await self.ledger.save_incident(ended)
+        except LedgerUnreachable as error:
+            unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
+            return replace(ended, detail=unsaved)
+        return ended
+
+    async def _refused(self, opened: Incident, refusal: Refused) -> Incident:
+        ended = replace(
+            opened, outcome=Outcome.REFUSED, detail=f"{refusal.message} {refusal.mend}"
+        )
+        message = announce.outcome(ended)
+        sent = await announce.announce(self.channels, message, clock=self.clock)
+        ended = replace(ended, deliveries=sent)
+        with suppress(LedgerUnreachable):
+            await self.ledger.save_incident(ended)
+        return ended
+
+    async def _interrupted(self, opened: Incident) -> None:
+        """Leave word before going: the incident ends as one that needs a person."""
+        detail = "interrupted; what is live has to be looked at"
+        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
+        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+            with suppress(LedgerUnreachable):
+                await self.ledger.save_incident(cut)
+            message = announce.outcome(cut)
+            await announce.announce(self.channels, message, clock=self.clock)
+
+    # -- what the parts above ask for -----------------------------------------
+
+    async def _live(self) -> str:
+        """The deployment that is live; raises `Refused` when hosts differ."""
+        live = set((await self.platform.live()).values())
+        if len(live) != 1:
+            raise Refused(
+                f"The production hosts serve {len(live)} deployments: "
+                f"{', '.join(sorted(live)) or 'none'}.",
+                mend="Name the bad one with --from.",
+            )
+        return live.pop()
+
+    async def _recorded(self, deployment_id: str) -> DeploymentVersion:
+        recorded = await self.ledger.find(deployment_id, self.policy.environment)
+        if recorded is None:
+            raise UnknownDeployment(deployment_id, where="to the ledger")
+        return recorded
+
+    async def _on_platform(self, deployment_id: str) -> PlatformDeployment:
+        deployment = await self.platform.deployment(deployment_id)
+        if deployment is None:
+            raise UnknownDeployment(deployment_id, where="on the platform")
+        return deployment
+
+    async def _stable(self, candidate: str) -> DeploymentVersion:
+        return await track.last_stable(
+            self.ledger, self.platform, self.policy.environment, candidate=candidate
+        )
+
+    async def _set_health(self, deployment_id: str, status: HealthStatus) -> None:
+        with suppress(UnknownDeployment):
+            await self.ledger.set_health(
+                deployment_id, self.policy.environment, status, self.clock.now()
+            )
+
+    async def _health(self, deployment: PlatformDeployment) -> Health:
+        return await verify.health_of(
+            self.site, deployment.url, clock=self.clock, protected=True
+        )
+
+    async def _both(
+        self, one: PlatformDeployment, other: PlatformDeployment
+    ) -> tuple[Health, Health]:
+        """Both looked at in the same moment, so that they can be compared."""
+        seen: dict[str, Health] = {}
+
+        async def look(deployment: PlatformDeployment) -> None:
+            seen[deployment.id] = await self._health(deployment)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(look, one)
+            group.start_soon(look, other)
+        return seen[one.id], seen[other.id]
+
+    async def _observer(self, deployment_id: str) -> observe.Observer:
+        recorded = await self._recorded(deployment_id)
+        candidate = await self._on_platform(deployment_id)
+        window = timedelta(seconds=self.policy.limits.window_seconds)
+        return observe.Observer(
+            candidate,
+            await self._baseline(deployment_id),
+            sources=self.sources,
+            errors=self.errors,
+            clock=self.clock,
+            environment=self.policy.environment,
+            codes=self.policy.limits.critical_errors,
+            since=max(recorded.timestamp, self.clock.now() - window),
+            silence_seconds=self.policy.silence_seconds,
+            error_poll_seconds=self.policy.error_poll_seconds,
+        )
+
+    async def _baseline(self, deployment_id: str) -> PlatformDeployment | None:
+        """The stable deployment, to tell the candidate's errors from everybody's."""
+        with suppress(Refused):
+            return await self._on_platform(
+                (await self._stable(deployment_id)).deployment_id
+            )
+        return None
+
+
+def _bad_since(opened: Incident) -> int | None:
+    return opened.verdict.bad_since if opened.verdict else None

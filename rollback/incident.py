@@ -1,0 +1,156 @@
+"""Stage 8: the record of one rollback: its clocks, its outcome, its document."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from .model import Incident, Phase, PhaseName, StepRecord, Verdict
+
+__all__ = ["Budgets", "Clocks", "document", "new_id", "phases", "timestamp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """The spec's time budgets, in seconds; carrying out has none."""
+
+    identify: float = 120
+    initiate: float = 60
+    verify: float = 180
+    communicate: float = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """The moments that begin and end phases; None where one was not reached.
+
+    `bad_since` is the first bad second that users could see.
+    """
+
+    decided_at: datetime
+    bad_since: datetime | None = None
+    accepted_at: datetime | None = None
+    carried_out_at: datetime | None = None
+    restored_at: datetime | None = None
+    communicated_at: datetime | None = None
+
+
+def phases(clocks: Clocks, budgets: Budgets) -> tuple[Phase, ...]:
+    """The phases that were completed, against their budgets (DESIGN.md, section 2)."""
+    spans = (
+        (PhaseName.IDENTIFY, clocks.bad_since, clocks.decided_at, budgets.identify),
+        (PhaseName.INITIATE, clocks.decided_at, clocks.accepted_at, budgets.initiate),
+        (PhaseName.CARRY_OUT, clocks.accepted_at, clocks.carried_out_at, None),
+        (PhaseName.VERIFY, clocks.carried_out_at, clocks.restored_at, budgets.verify),
+        (
+            PhaseName.COMMUNICATE,
+            clocks.decided_at,
+            clocks.communicated_at,
+            budgets.communicate,
+        ),
+    )
+    return tuple(
+        Phase(name=name, started_at=start, ended_at=end, budget_seconds=budget)
+        for name, start, end, budget in spans
+        if start is not None and end is not None
+    )
+
+
+def new_id(candidate: str, at: datetime) -> str:
+    """An id that sorts by time and tells which deployment it is about."""
+    return f"inc-{at:%Y%m%d-%H%M%S}-{at.microsecond // 1000:03d}-{candidate[-6:]}"
+
+
+def from_second(second: int | None) -> datetime | None:
+    """A unix second as a time."""
+    if second is None:
+        return None
+    return datetime.fromtimestamp(0, UTC) + timedelta(seconds=second)
+
+
+def timestamp(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def document(incident: Incident) -> dict[str, Any]:
+    """The incident as the contract's JSON."""
+    return {
+        "incident": incident.id,
+        "environment": incident.environment,
+        "from": incident.from_deployment,
+        "to": incident.to_deployment,
+        "reason": incident.reason,
+        "opened_at": timestamp(incident.opened_at),
+        "outcome": incident.outcome,
+        "detail": incident.detail,
+        "phases": {phase.name.value: _phase(phase) for phase in incident.phases},
+        "steps": [_step(step) for step in incident.steps],
+        "flows": [
+            {
+                "name": f.name,
+                "passed": f.passed,
+                "seconds": f.seconds,
+                "detail": f.detail,
+            }
+            for f in incident.flows
+        ],
+        "announced": [
+            {
+                "channel": d.channel,
+                "phase": d.phase,
+                "at": timestamp(d.at),
+                "problem": d.problem,
+            }
+            for d in incident.deliveries
+        ],
+        "journal": [
+            {"at": timestamp(e.at), "event": e.event, "detail": e.detail}
+            for e in incident.journal
+        ],
+        "verdict": incident.verdict and verdict_document(incident.verdict),
+        "backup": None,
+    }
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    return {
+        "started_at": timestamp(phase.started_at),
+        "ended_at": timestamp(phase.ended_at),
+        "seconds": round(phase.seconds, 3),
+        "budget_seconds": phase.budget_seconds,
+        "met": phase.met,
+    }
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "status": step.status,
+        "started_at": timestamp(step.started_at),
+        "seconds": round(step.seconds, 3),
+        "detail": step.detail,
+    }
+
+
+def verdict_document(verdict: Verdict) -> dict[str, Any]:
+    """The part of `check` and `gate` that the verdict itself knows."""
+    return {
+        "deployment": verdict.deployment,
+        "verdict": verdict.judgement,
+        "row": verdict.row,
+        "signal": verdict.signal,
+        "reason": verdict.reason,
+        "signals": {
+            state.signal.value: {
+                "requests": state.requests,
+                "bad": state.bad,
+                "proportion": round(state.proportion, 6),
+                "threshold": state.threshold,
+                "evidence": round(state.evidence, 6),
+            }
+            for state in verdict.signals
+        },
+        "critical_errors": [error.code for error in verdict.critical_errors],
+    }

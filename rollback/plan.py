@@ -1,0 +1,72 @@
+"""Stage 4: verdict and state become ordered steps, or a refusal. Pure."""
+
+from collections.abc import Mapping
+
+from .errors import NotATarget, SharedOutage
+from .model import Health, Plan, PlatformDeployment, Step
+
+__all__ = ["is_live", "make_plan"]
+
+
+def is_live(live: Mapping[str, str], deployment: str) -> bool:
+    """Whether any production host serves this deployment now."""
+    return deployment in live.values()
+
+
+def make_plan(
+    *,
+    environment: str,
+    candidate: PlatformDeployment,
+    candidate_health: Health,
+    target: PlatformDeployment,
+    target_health: Health,
+    reason: str,
+    override: bool = False,
+) -> Plan:
+    """The ordered steps that undo the candidate.
+
+    Raises `NotATarget` when the platform cannot go back to the target or it does not
+    answer, and `SharedOutage` when it fails on what the candidate fails on: then a
+    rollback cannot help. `override` is a person's word that it is to be done anyway.
+    """
+    if not target.ready:
+        raise NotATarget(f"The platform no longer holds {target.id} as ready.")
+    if not override:
+        _refuse_candidate(target)
+        _refuse_outage(candidate_health, target, target_health)
+    return Plan(
+        environment=environment,
+        from_deployment=candidate.id,
+        to_deployment=target.id,
+        reason=reason,
+        steps=(
+            Step(
+                target="application",
+                name=f"point production at {target.id}",
+                from_deployment=candidate.id,
+                to_deployment=target.id,
+            ),
+        ),
+    )
+
+
+def _refuse_candidate(target: PlatformDeployment) -> None:
+    if not (target.candidate and target.served):
+        raise NotATarget(
+            f"The platform does not offer {target.id} for a rollback: "
+            "it has never served production."
+        )
+
+
+def _refuse_outage(
+    candidate: Health, target: PlatformDeployment, health: Health
+) -> None:
+    shared = candidate.unhealthy & health.unhealthy
+    if shared:
+        named = ", ".join(sorted(shared))
+        raise SharedOutage(
+            f"{target.id} fails on {named} too, like the candidate: "
+            "a rollback cannot help."
+        )
+    if health.problem:
+        raise NotATarget(f"{target.id} does not answer: {health.problem}")
