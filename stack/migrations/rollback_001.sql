@@ -1,0 +1,4 @@
+DROP TABLE submissions;
+DROP TABLE forms;
+DROP TABLE suppliers;
+DROP TABLE health_check;
