@@ -64,6 +64,8 @@ def _config(app: ASGIApp, port: int) -> uvicorn.Config:
         app,
         host="127.0.0.1",
         port=port,
+        http="httptools",
+        ws="none",
         access_log=False,
         lifespan="on",
         log_level="warning",

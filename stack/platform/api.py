@@ -1,0 +1,171 @@
+"""The REST API: what every endpoint asks before it answers, and the controls."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from stack.platform.calls import Call
+from stack.platform.endpoints import ENDPOINTS, Endpoint
+from stack.platform.errors import ApiError
+from stack.platform.limits import Limits
+from stack.platform.world import World
+from stack.serving import control
+
+
+def build(world: World) -> Starlette:
+    """Build the API of this world, with the controls of the practice stack."""
+    return Api(world).app()
+
+
+class Api:
+    """Lets calls in, or refuses them, and hands them to their endpoint."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._limits = Limits()
+
+    def app(self) -> Starlette:
+        """Give the ASGI app."""
+        return Starlette(
+            routes=[
+                *self._routes(),
+                *control(self._state, self._reset),
+                Route("/_control/faults", self._set_faults, methods=["POST"]),
+                Route("/_control/live", self._set_live, methods=["POST"]),
+            ],
+            exception_handlers={ApiError: _refuse, HTTPException: _unknown},
+        )
+
+    def _routes(self) -> Iterator[Route]:
+        for endpoint in ENDPOINTS:
+            for path in endpoint.paths():
+                yield Route(path, self._serve(endpoint), methods=[endpoint.method])
+
+    def _serve(self, endpoint: Endpoint) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            try:
+                response = await self._answer(endpoint, request)
+            except ApiError as error:
+                response = error.response()
+            self._record(endpoint, request, response)
+            return response
+
+        return answer
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        self._check_token(request.headers)
+        self._limits.admit(endpoint.name)
+        in_team = self._check_team(endpoint, request.query_params)
+        body = await _body(request)
+        self._world.faults.refuse(endpoint.name)
+        call = Call(
+            world=self._world,
+            path=request.path_params,
+            query=request.query_params,
+            body=body,
+            in_team=in_team,
+        )
+        return endpoint.handle(call)
+
+    def _check_token(self, headers: Mapping[str, str]) -> None:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            message = "The request is missing an authentication token"
+            raise ApiError(403, message, missingToken=True)
+        if token.strip() != self._world.config.token:
+            raise ApiError(403, "Not authorized", invalidToken=True)
+
+    def _check_team(self, endpoint: Endpoint, query: Mapping[str, str]) -> bool:
+        config = self._world.config
+        named = query.get("teamId") or query.get("slug")
+        if named is None and endpoint.team != "required":
+            return False
+        if named not in (config.team_id, config.team_slug):
+            message = "You don't have permission to access this resource."
+            raise ApiError(403, message)
+        return True
+
+    def _record(self, endpoint: Endpoint, request: Request, response: Response) -> None:
+        self._world.calls.append(
+            {
+                "at": time.time(),
+                "endpoint": endpoint.name,
+                "method": request.method,
+                "path": request.url.path,
+                "query": dict(request.query_params),
+                "status": response.status_code,
+            }
+        )
+
+    def _state(self) -> dict[str, Any]:
+        world = self._world
+        hosts = world.hosts
+        job = world.job
+        return {
+            "live": world.live,
+            "domains": {host: hosts[host] for host in world.config.domains},
+            "custom_aliases": {
+                host: goal
+                for host, goal in hosts.items()
+                if host not in world.config.domains
+            },
+            "deployments": [
+                {"id": each.id, "name": each.name, "url": each.url}
+                for each in world.deployments.values()
+            ],
+            "auto_assign_custom_domains": world.auto_assign,
+            "last_alias_request": job.answer() if job else None,
+            "rollback_description": world.rollback_description,
+            "faults": world.faults.table,
+            "cache": [
+                {"deployment": key[0], "path": key[2].decode("latin-1")}
+                | {"tags": sorted(entry.tags), "state": entry.state}
+                for key, entry in world.cache.entries.items()
+            ],
+            "calls": list(world.calls),
+        }
+
+    def _reset(self) -> None:
+        self._world.reset()
+        self._limits.clear()
+
+    async def _set_faults(self, request: Request) -> Response:
+        names = [endpoint.name for endpoint in ENDPOINTS]
+        self._world.faults.merge(await _body(request), names)
+        return Response(status_code=204)
+
+    async def _set_live(self, request: Request) -> Response:
+        self._world.put_live((await _body(request)).get("deployment", ""))
+        return Response(status_code=204)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    raw = await request.body()
+    try:
+        body = json.loads(raw or b"{}")
+    except ValueError:
+        raise ApiError(400, "Invalid JSON") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "The body should be an object")
+    return body
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    return (
+        error.response() if isinstance(error, ApiError) else Response(status_code=500)
+    )
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    del request
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:  # noqa: PLR2004 - an HTTP status says itself
+        return ApiError(405, "This endpoint does not respond to this method").response()
+    return ApiError(404, "The requested API endpoint was not found").response()

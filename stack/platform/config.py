@@ -1,0 +1,88 @@
+"""What the platform is told at start: one JSON argument."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Target = Literal["production", "preview"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One immutable build: where it runs, and what the platform says of it.
+
+    ``state`` and ``substate`` are Vercel's words: a build that is not ``READY`` can
+    serve nothing, one that is ``STAGED`` never saw production traffic.
+    """
+
+    id: str
+    name: str
+    git_sha: str
+    port: int
+    upstream: str
+    target: Target = "production"
+    state: str = "READY"
+    substate: str = "PROMOTED"
+
+    @property
+    def url(self) -> str:
+        """Its own host, behind the bypass secret; no scheme, as in Vercel's answers."""
+        return f"127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One environment variable of the project, as its settings hold it."""
+
+    key: str
+    type: str = "sensitive"
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One project of one team, its deployments from the oldest to the newest."""
+
+    api_port: int
+    edge_port: int
+    token: str
+    team_id: str
+    team_slug: str
+    project_id: str
+    project_name: str
+    bypass_secret: str
+    domains: tuple[str, ...]
+    deployments: tuple[Deployment, ...]
+    live: str
+    env: tuple[Variable, ...]
+    upstream_timeout_seconds: float
+
+
+DEFAULT_ENV = (
+    {"key": "DATABASE_URL"},
+    {"key": "STRIPE_SECRET_KEY"},
+    {"key": "NEXT_PUBLIC_SITE_NAME", "type": "plain", "value": "WedSync"},
+)
+
+
+def parse(settings: dict[str, Any]) -> Config:
+    """Read the settings.
+
+    Raises:
+        KeyError: a setting is missing.
+        TypeError: a deployment or variable has a key that is not known.
+
+    """
+    given = dict(settings)
+    project = given.pop("project")
+    env = given.pop("env", DEFAULT_ENV)
+    team_id = given["team_id"]
+    return Config(
+        project_id=project["id"],
+        project_name=project["name"],
+        team_slug=given.pop("team_slug", team_id.removeprefix("team_")),
+        domains=tuple(given.pop("domains")),
+        deployments=tuple(Deployment(**each) for each in given.pop("deployments")),
+        env=tuple(Variable(**each) for each in env),
+        upstream_timeout_seconds=given.pop("upstream_timeout_seconds", 30.0),
+        **given,
+    )

@@ -1,0 +1,64 @@
+"""The edge: finds the deployment that a host leads to, and guards its own host."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from stack.platform import pages
+from stack.platform.config import Deployment
+from stack.platform.delivery import Delivery
+from stack.platform.visit import Visit, host_of
+from stack.platform.world import World
+from stack.serving import ASGIApp, Message, Receive, Send
+
+
+class Edge:
+    """Serves the project's hosts on one port, and each deployment on its own."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        timeout_s = world.config.upstream_timeout_seconds
+        self._delivery = Delivery(world.cache, timeout_s)
+
+    def production(self) -> ASGIApp:
+        """Give the app that serves whatever deployment the asked host leads to."""
+
+        async def app(scope: Message, receive: Receive, send: Send) -> None:
+            host = self._known(host_of(scope))
+            deployment = self._world.find(host)
+            if deployment is None:
+                number = pages.request_id()
+                missing = "DEPLOYMENT_NOT_FOUND"
+                await pages.send_error(send, 404, missing, [], number=number)
+                return
+            visit = Visit(scope, receive, send, deployment)
+            await self._admit(visit, guarded=host not in self._world.hosts)
+
+        return Starlette(routes=[Mount("/", app)], lifespan=self._lifespan)
+
+    def alone(self, deployment: Deployment) -> ASGIApp:
+        """Give the app that serves one deployment, behind the bypass secret."""
+
+        async def app(scope: Message, receive: Receive, send: Send) -> None:
+            visit = Visit(scope, receive, send, deployment)
+            await self._admit(visit, guarded=True)
+
+        return Starlette(routes=[Mount("/", app)])
+
+    async def _admit(self, visit: Visit, *, guarded: bool) -> None:
+        if guarded and not visit.knows(self._world.config.bypass_secret):
+            await pages.send_login(visit.send, visit.common)
+        else:
+            await self._delivery.answer(visit)
+
+    def _known(self, host: str) -> str:
+        """Give the host as it is known: a name that leads anywhere may have a port."""
+        name, _, _ = host.partition(":")
+        return name if name in self._world.hosts else host
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        yield
+        await self._delivery.aclose()

@@ -1,0 +1,138 @@
+"""What the platform holds: which deployment each host leads to, and what moves it."""
+
+import time
+from collections import deque
+from typing import Any
+
+from stack.platform.cache import Cache
+from stack.platform.config import Config, Deployment
+from stack.platform.errors import ApiError
+from stack.platform.faults import Faults
+from stack.platform.jobs import Job, Kind, request
+
+CALLS_KEPT = 1000
+
+
+class World:
+    """One project, its deployments, its hosts.
+
+    Nothing runs in the background: what a job has moved by now is worked out whenever
+    somebody asks.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.deployments = {each.id: each for each in config.deployments}
+        self.cache = Cache()
+        self._job: Job | None = None
+        self.started_at = int(time.time() * 1000)
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the state after start."""
+        self.faults = Faults()
+        self.cache.entries.clear()
+        self.calls: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
+        self._hosts: dict[str, str] = {}
+        self._job = None
+        self.promoted = {
+            each.id for each in self.config.deployments if each.substate == "PROMOTED"
+        }
+        self.put_live(self.config.live)
+
+    def put_live(self, deployment_id: str) -> None:
+        """Point every domain of the project there at once; forget former requests.
+
+        Raises:
+            ApiError: 404, there is no such deployment.
+
+        """
+        self.live = self.deployment(deployment_id).id
+        self._hosts.update(dict.fromkeys(self.config.domains, self.live))
+        self.promoted.add(self.live)
+        self._job = None
+        self._arrived: set[str] = set()
+        self.auto_assign = True
+        self.rollback_description: dict[str, Any] | None = None
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """Where each domain and custom alias leads now: host to deployment id."""
+        self._settle()
+        return self._hosts
+
+    @property
+    def job(self) -> Job | None:
+        """The last request to move the project's domains."""
+        self._settle()
+        return self._job
+
+    def created_at(self, deployment: Deployment) -> int:
+        """Give its age as the platform tells it, in ms: an hour between deployments."""
+        newer = list(reversed(self.deployments)).index(deployment.id)
+        return self.started_at - (newer + 1) * 3_600_000
+
+    def deployment(self, name: str) -> Deployment:
+        """Find a deployment by its id, its own host, or a host that leads to it.
+
+        Raises:
+            ApiError: 404.
+
+        """
+        found = self.find(name)
+        if found is None:
+            raise ApiError(404, f"Could not find the deployment: {name}")
+        return found
+
+    def find(self, name: str) -> Deployment | None:
+        """Find a deployment as above, or None."""
+        direct = self.deployments.get(self.hosts.get(name, name))
+        own = (each for each in self.deployments.values() if each.url == name)
+        return direct or next(own, None)
+
+    def predecessor(self) -> str | None:
+        """Give the production deployment before the one that is live."""
+        production = [
+            each.id for each in self.deployments.values() if each.target == "production"
+        ]
+        place = production.index(self.live) if self.live in production else 0
+        return production[place - 1] if place else None
+
+    def assign(self, host: str, deployment: Deployment) -> str | None:
+        """Point one host there, now; give where it led before."""
+        before = self.hosts.get(host)
+        self._hosts[host] = deployment.id
+        return before
+
+    def move(self, kind: Kind, deployment: Deployment) -> None:
+        """Begin to move the project's domains there. Other hosts stay where they are.
+
+        Raises:
+            ApiError: 409, it is the production deployment already.
+
+        """
+        running = self.job is not None and self.job.running
+        if self.live == deployment.id and not running:
+            message = f"{deployment.id} is already the current production deployment"
+            raise ApiError(409, message)
+        self.auto_assign = kind == "promote"
+        self.rollback_description = None
+        self._arrived = set()
+        self._job = request(
+            kind,
+            came_from=self.live,
+            goes_to=deployment.id,
+            domains=self.config.domains,
+            faults=self.faults.table,
+        )
+
+    def _settle(self) -> None:
+        job = self._job
+        if job is None:
+            return
+        for host in set(job.moved()) - self._arrived:
+            self._hosts[host] = job.goes_to
+            self._arrived.add(host)
+        if job.status == "succeeded" and self.live != job.goes_to:
+            self.live = job.goes_to
+            self.promoted.add(job.goes_to)
