@@ -1,7 +1,7 @@
 """Stage 3: the decision matrix, rows of data; the first that matches names itself."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .evidence import SUSPICION, Evidence, confidence, update
@@ -15,7 +15,7 @@ from .model import (
     Verdict,
 )
 
-__all__ = ["MATRIX", "Limits", "Monitor", "decide"]
+__all__ = ["MATRIX", "Limits", "Monitor", "decide", "judge_recording"]
 
 COVERAGE = 0.9  # the share of a window's seconds that must hold a measurement
 CALM_SECONDS = 5  # so many seconds within the threshold end a bad stretch
@@ -282,3 +282,13 @@ class Monitor:
             self._counts.popleft()
         window = replace(seen, since=since, counts=tuple(self._counts))
         return decide(window, self._evidence, self._limits, complete=complete)
+
+
+def judge_recording(seen: Sequence[Observation], limits: Limits) -> Verdict:
+    """Judge a recording as if live: the first verdict to roll back ends it."""
+    monitor = Monitor(limits)
+    for look in seen[:-1]:
+        verdict = monitor.take(look)
+        if verdict.judgement is Judgement.ROLL_BACK:
+            return verdict
+    return monitor.take(seen[-1], complete=True)

@@ -1,13 +1,16 @@
 """Stage 2: sources become counts per second, and say when they are down or silent."""
 
+import csv
+import json
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import anyio
 
-from .errors import SourceDown
+from .errors import ReplayInvalid, SourceDown
 from .model import (
     Counts,
     CriticalError,
@@ -17,7 +20,7 @@ from .model import (
 )
 from .ports import Clock, ErrorSource, MetricSource
 
-__all__ = ["Observer", "merge"]
+__all__ = ["Observer", "merge", "read_counts", "replay"]
 
 
 def merge(parts: Sequence[Sequence[Counts]]) -> tuple[Counts, ...]:
@@ -146,4 +149,71 @@ class Observer:
             codes=self._codes,
             environment=self._environment,
             since=self._errors_since.astimezone(UTC),
+        )
+
+
+COLUMNS = ("second", "requests", "failed", "slow", "probes", "unavailable")
+
+
+def read_counts(text: str) -> tuple[Counts, ...]:
+    """Recorded counts: CSV with a header, or JSON lines; raises `ReplayInvalid`."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ReplayInvalid("There are no recorded counts: the file is empty.")
+    as_json = lines[0].lstrip().startswith("{")
+    rows = enumerate(map(_loads, lines) if as_json else csv.DictReader(lines), 1)
+    parsed = [_counts(row, number) for number, row in rows]
+    for before, after in pairwise(parsed):
+        if after.second <= before.second:
+            raise ReplayInvalid(
+                f"Second {after.second} comes after second {before.second}: "
+                "seconds must rise."
+            )
+    return tuple(parsed)
+
+
+def _loads(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _counts(row: object, number: int) -> Counts:
+    if not isinstance(row, dict) or "second" not in row:
+        raise ReplayInvalid(f"Record {number} has no column `second`.")
+    try:
+        values = {name: int(row.get(name) or 0) for name in COLUMNS}
+    except (TypeError, ValueError) as error:
+        raise ReplayInvalid(f"Record {number} holds no whole number: {row}.") from error
+    counts = Counts(**values)
+    bad = max(counts.failed, counts.slow)
+    impossible = bad > counts.requests or counts.unavailable > counts.probes
+    if impossible or min(values.values()) < 0:
+        raise ReplayInvalid(f"Record {number} has more bad ones than there are: {row}.")
+    return counts
+
+
+def replay(
+    deployment: str, counts: Sequence[Counts], *, silence_seconds: int
+) -> Iterator[Observation]:
+    """What a live observer would have seen, second by second."""
+    spoke = counts[0].second
+    seconds = {c.second: c for c in counts}
+    for second in range(counts[0].second, counts[-1].second + 1):
+        found = seconds.get(second)
+        spoke = second if found else spoke
+        silent = second - spoke
+        problem = f"the recording has been silent for {silent} s"
+        yield Observation(
+            deployment=deployment,
+            since=second,
+            until=second + 1,
+            counts=(found,) if found else (),
+            sources=(
+                SourceState(
+                    name="recording",
+                    problem=problem if silent >= silence_seconds else None,
+                ),
+            ),
         )

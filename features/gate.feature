@@ -1,0 +1,13 @@
+@drill @gate
+Feature: The gate lets a good release pass
+  A pipeline asks the gate after every deploy. A good release must pass: a gate that
+  cries wolf is switched off within a week.
+
+  Scenario: A healthy release passes the gate
+    Given v1 is the stable release
+    And v2 has just gone live
+    And visitors use the site without trouble
+    When the gate watches v2 for 15 seconds
+    Then the gate says healthy
+    And v2 is still live
+    And v2 is recorded as passing

@@ -1,0 +1,5 @@
+"""`python -m rollback` is the command."""
+
+from .cli import main
+
+main()

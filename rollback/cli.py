@@ -1,0 +1,454 @@
+"""The command line: parse, call, print, exit code. No decisions."""
+
+import subprocess
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, TypedDict
+
+import anyio
+import click
+
+from . import wiring
+from .decide import judge_recording
+from .engine import Ruling
+from .errors import (
+    BadInput,
+    NotACheckout,
+    NotConfirmed,
+    RollbackError,
+    UnknownIncident,
+)
+from .model import Incident, Judgement, Outcome, Verdict
+from .observe import read_counts, replay
+from .render import Screen, deployment_document
+from .settings import Settings
+
+__all__ = ["main"]
+
+AT_3_AM = ("run", "stable", "incidents")
+INTERRUPTED = 130
+
+BY_JUDGEMENT = {
+    Judgement.HEALTHY: 0,
+    Judgement.ROLL_BACK: 1,
+    Judgement.INCONCLUSIVE: 3,
+    Judgement.WATCHING: 3,
+}
+BY_OUTCOME = {
+    Outcome.RESTORED: 0,
+    Outcome.NOTHING_TO_DO: 0,
+    Outcome.REFUSED: 4,
+    Outcome.ESCALATED: 5,
+}
+GATED_BY_OUTCOME = BY_OUTCOME | {Outcome.RESTORED: 1, Outcome.NOTHING_TO_DO: 1}
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, also written as `90s`, `5m` or `1h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse; fails with what is wrong."""
+        if isinstance(value, float):
+            return value
+        units = {"s": 1, "m": 60, "h": 3600}
+        number, unit = (value[:-1], value[-1]) if value[-1:] in units else (value, "s")
+        try:
+            seconds = float(number) * units[unit]
+        except ValueError:
+            seconds = 0.0
+        if seconds <= 0:
+            self.fail(f"{value!r} is no duration: write 90s, 5m or 1h.", param, ctx)
+        return seconds
+
+
+class Commands(click.Group):
+    """Lists the commands for 3 a.m. first."""
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Two sections instead of one."""
+        rest = [name for name in self.list_commands(ctx) if name not in AT_3_AM]
+        for title, names in (("At 3 a.m.", AT_3_AM), ("Every day", rest)):
+            rows = [(n, self.commands[n].get_short_help_str(60)) for n in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+Work = Callable[..., Awaitable[int]]
+
+
+def command(group: click.Group, name: str, **options: Any) -> Callable[[Work], Any]:
+    """A command of `group`: an async function that gets settings, screen and its own.
+
+    It returns the exit code; a `RollbackError` becomes two sentences and its own.
+    """
+
+    def register(work: Work) -> Any:
+        @group.command(name, **options)
+        @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+        @click.option(
+            "--config", type=click.Path(path_type=Path), help="Default: rollback.toml."
+        )
+        @click.option("--environment", help="production or staging.")
+        @click.option("-v", "verbose", is_flag=True, help="Tracebacks of errors.")
+        @wraps(work)
+        def run(
+            as_json: bool,
+            config: Path | None,
+            environment: str | None,
+            verbose: bool,
+            **arguments: Any,
+        ) -> None:
+            flags = {"environment": environment} if environment else {}
+            screen = Screen(as_json=as_json)
+            try:
+                settings = Settings.load(config, **flags)
+                code = anyio.run(partial(work, settings, screen, **arguments))
+            except KeyboardInterrupt:
+                screen.say("interrupted", "yellow")
+                code = INTERRUPTED
+            except RollbackError as error:
+                if verbose:
+                    traceback.print_exception(error)
+                screen.data({"error": {"message": error.message, "mend": error.mend}})
+                code = _complain(error)
+            sys.exit(code)
+
+        return run
+
+    return register
+
+
+def _complain(error: RollbackError) -> int:
+    click.echo(f"{error.message}\n{error.mend}", err=True)
+    return error.exit_code
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wedsync-rollback")
+def main() -> None:
+    """Undo a bad release within minutes, and prove every week that it works.
+
+    \b
+    What is live is bad, undo it now:   rollback run --reason "checkout is down"
+    What would it go back to:           rollback stable
+    """  # noqa: D301 - click's mark for a paragraph that is not to be wrapped
+
+
+# -- at 3 a.m. ----------------------------------------------------------------
+
+
+@command(main, "run")
+@click.option("--from", "candidate", help="The bad deployment; default: what is live.")
+@click.option("--to", "target", default="stable", help="A deployment; default: stable.")
+@click.option("--only", help="Parts to roll back, comma-separated: application.")
+@click.option("--reason", required=True, help="Why; it is announced and recorded.")
+@click.option("--plan", "dry", is_flag=True, help="Show what would be done; no change.")
+@click.option("--override", is_flag=True, help="Also to what is not known to be good.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def run(
+    settings: Settings,
+    screen: Screen,
+    *,
+    candidate: str | None,
+    target: str,
+    only: str | None,
+    reason: str,
+    dry: bool,
+    override: bool,
+    yes: bool,
+) -> int:
+    """Roll back now.
+
+    Example: rollback run --reason "checkout is down" --yes
+    """
+    ask: _Ask = {
+        "reason": reason,
+        "candidate": candidate,
+        "target": None if target == "stable" else target,
+        "override": override,
+    }
+    async with wiring.engine(settings) as engine:
+        _only(only, tuple(engine.targets))
+        if dry:
+            screen.plan(await engine.plan(**ask), settings.environment)
+            return 0
+        _confirm(f"Roll back {settings.environment} now?", yes=yes)
+        undone = await engine.roll_back(**ask)
+    screen.incident(undone)
+    return BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
+
+
+class _Ask(TypedDict):
+    """What `run` asks of the engine, planned or done."""
+
+    reason: str
+    candidate: str | None
+    target: str | None
+    override: bool
+
+
+def _only(only: str | None, known: tuple[str, ...]) -> None:
+    unknown = [part for part in (only or "").split(",") if part and part not in known]
+    if unknown:
+        raise BadInput(
+            f"{', '.join(unknown)} cannot be rolled back alone.",
+            mend=f"--only knows: {', '.join(known)}.",
+        )
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty() or not click.confirm(question, err=True):
+        raise NotConfirmed
+
+
+@command(main, "stable")
+async def stable(settings: Settings, screen: Screen) -> int:
+    """What a rollback would go back to.
+
+    Example: rollback stable --json
+    """
+    async with wiring.engine(settings) as engine:
+        recorded = await engine.stable()
+    screen.data(deployment_document(recorded))
+    screen.say(f"{recorded.deployment_id} (commit {recorded.git_sha[:12]})")
+    return 0
+
+
+@main.group(name="incidents")
+def incidents() -> None:
+    """Past rollbacks.
+
+    Example: rollback incidents show inc-20260102-030405-006-abc123
+    """
+
+
+@command(incidents, "list")
+@click.option("--limit", default=10, show_default=True)
+async def incidents_list(settings: Settings, screen: Screen, *, limit: int) -> int:
+    """The latest, newest first."""
+    async with wiring.ledger(settings) as ledger:
+        found = await ledger.incidents(settings.environment, limit=limit)
+    screen.incidents(found)
+    return 0
+
+
+@command(incidents, "show")
+@click.argument("incident")
+async def incidents_show(settings: Settings, screen: Screen, *, incident: str) -> int:
+    """One of them, whole."""
+    async with wiring.ledger(settings) as ledger:
+        found = await ledger.incident(incident)
+    if found is None:
+        raise UnknownIncident(f"The incident {incident} is not known.")
+    screen.incident(found)
+    return 0
+
+
+# -- every day ----------------------------------------------------------------
+
+
+@command(main, "record")
+@click.argument("deployment")
+@click.option("--git-sha", required=True)
+@click.option("--migration", required=True, help="Version of the database's schema.")
+async def record(
+    settings: Settings, screen: Screen, *, deployment: str, git_sha: str, migration: str
+) -> int:
+    """Record a deployment that has gone out.
+
+    Example: rollback record dpl_abc --git-sha "$GITHUB_SHA" --migration 20260811
+    """
+    async with wiring.engine(settings) as engine:
+        recorded = await engine.record(deployment, git_sha=git_sha, migration=migration)
+    screen.data(deployment_document(recorded))
+    screen.say(f"recorded {deployment} in {settings.environment}")
+    return 0
+
+
+@command(main, "health")
+@click.argument("deployment")
+async def health(settings: Settings, screen: Screen, *, deployment: str) -> int:
+    """Probe a deployment and record its status.
+
+    Example: rollback health dpl_abc
+    """
+    async with wiring.engine(settings) as engine:
+        seen = await engine.health(deployment)
+    screen.health(deployment, seen)
+    return 0 if seen.healthy else 1
+
+
+@command(main, "history")
+@click.option("--limit", default=10, show_default=True)
+async def history(settings: Settings, screen: Screen, *, limit: int) -> int:
+    """What was deployed, newest first.
+
+    Example: rollback history --limit 3
+    """
+    async with wiring.ledger(settings) as ledger:
+        screen.deployments(await ledger.history(settings.environment, limit=limit))
+    return 0
+
+
+@command(main, "check")
+@click.argument("deployment")
+@click.option(
+    "--from",
+    "recording",
+    type=click.Path(path_type=Path),
+    help="Judge recorded counts (CSV or JSON lines) instead.",
+)
+async def check(
+    settings: Settings, screen: Screen, *, deployment: str, recording: Path | None
+) -> int:
+    """One look at the metrics, or a replay of recorded counts.
+
+    Example: rollback check dpl_abc --from counts.csv
+    """
+    more: dict[str, Any] = {"environment": settings.environment, "incident": None}
+    if recording:
+        verdict = _judge(settings, deployment, recording)
+        more["decided_second"] = verdict.second
+    else:
+        async with wiring.engine(settings) as engine:
+            verdict = await engine.check(deployment)
+    screen.verdict(verdict, **more)
+    return BY_JUDGEMENT[verdict.judgement]
+
+
+def _judge(settings: Settings, deployment: str, recording: Path) -> Verdict:
+    try:
+        text = recording.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{recording} cannot be read: {error}.", mend="Give the path of a file."
+        ) from error
+    seen = replay(
+        deployment, read_counts(text), silence_seconds=settings.silence_seconds
+    )
+    return judge_recording(tuple(seen), wiring.limits(settings))
+
+
+@command(main, "gate")
+@click.argument("deployment")
+@click.option("--window", type=Duration(), help="How long to watch; default: 5m.")
+@click.option("--confidence", type=click.FloatRange(0, 1, max_open=True))
+@click.option(
+    "--on-bad",
+    type=click.Choice(["rollback", "report"]),
+    default="rollback",
+    show_default=True,
+)
+async def gate(
+    settings: Settings,
+    screen: Screen,
+    *,
+    deployment: str,
+    window: float | None,
+    confidence: float | None,
+    on_bad: str,
+) -> int:
+    """Watch a new deployment; roll it back when it is bad.
+
+    Example: rollback gate dpl_abc --window 5m
+    """
+    changed = settings.model_copy(update={"window_seconds": window} if window else {})
+    async with wiring.engine(changed, confidence=confidence) as engine:
+        ruling = await engine.gate(
+            deployment, act=on_bad == "rollback", progress=screen.progress
+        )
+    screen.ruling(ruling, settings.environment)
+    return _gate_code(ruling)
+
+
+def _gate_code(ruling: Ruling) -> int:
+    undone: Incident | None = ruling.incident
+    if undone:
+        return GATED_BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
+    return BY_JUDGEMENT[ruling.verdict.judgement]
+
+
+@command(main, "smoke")
+@click.argument("url")
+async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
+    """Try the critical flows: supplier signup, form submission, payment.
+
+    Example: rollback smoke https://staging.example.com
+    """
+    async with wiring.site(settings) as site:
+        flows = await wiring.smoke(site, url.rstrip("/"))
+    screen.flows(url, flows)
+    return 0 if all(flow.passed for flow in flows) else 1
+
+
+# -- from a checkout ----------------------------------------------------------
+
+
+@main.command("up")
+@click.option("--stack", default="embedded", show_default=True)
+@click.option(
+    "--port", type=int, help="Of the production address; default: a free one."
+)
+@click.option("--seed", type=int, default=0)
+@click.option("--json", "as_json", is_flag=True, help="One line when ready.")
+def up(stack: str, port: int | None, seed: int, *, as_json: bool) -> None:
+    """Start the practice stack and stay until Ctrl-C.
+
+    Example: rollback up --port 3000
+    """
+    arguments = ["-m", "stack", "--stack", stack, "--seed", str(seed)]
+    arguments += ["--port", str(port)] if port is not None else []
+    arguments += ["--json"] if as_json else []
+    sys.exit(_child(arguments))
+
+
+@main.command("drill")
+@click.option("--stack", default="embedded", show_default=True)
+@click.option("-k", "expression", help="Only scenarios that match, as pytest's -k.")
+@click.option("--seed", type=int, default=0)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="drill.json on stdout.")
+def drill(
+    stack: str, expression: str | None, seed: int, report: Path, *, as_json: bool
+) -> None:
+    """Break the practice stack, roll it back, and write a report.
+
+    Example: rollback drill -k stripe --report /tmp/drill
+    """
+    arguments = ["-m", "pytest", "-m", "drill", "--drill", "--stack", stack]
+    arguments += ["--seed", str(seed), "--report", str(report)]
+    arguments += ["-k", expression] if expression else []
+    code = _child(arguments, people_to_stderr=as_json)
+    written = report / "drill.json"
+    if as_json and written.is_file():
+        click.echo(written.read_text(), nl=False)
+    sys.exit({0: 0, 1: 1, 2: INTERRUPTED}.get(code, 2))
+
+
+def _child(arguments: list[str], *, people_to_stderr: bool = False) -> int:
+    """Run Python in the checkout and give its exit code; Ctrl-C reaches it too."""
+    if not Path("stack/__main__.py").is_file() or not Path("features").is_dir():
+        return _complain(NotACheckout())
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(  # noqa: S603 - our own modules, no shell
+        command, stdout=sys.stderr if people_to_stderr else None
+    ) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue

@@ -1,0 +1,291 @@
+"""How people and programs are told: JSON as the contract has it, tables and colour.
+
+People's output goes to stderr when JSON is asked for, so that stdout is one document.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .decide import NAMES
+from .engine import Ruling
+from .incident import document, timestamp, verdict_document
+from .model import (
+    DeploymentVersion,
+    FlowResult,
+    Health,
+    Incident,
+    Judgement,
+    Outcome,
+    Plan,
+    Verdict,
+)
+
+__all__ = ["Screen"]
+
+COLOURS = {
+    Judgement.HEALTHY: "green",
+    Judgement.ROLL_BACK: "red",
+    Judgement.INCONCLUSIVE: "yellow",
+    Judgement.WATCHING: "cyan",
+    Outcome.RESTORED: "green",
+    Outcome.ESCALATED: "red",
+    Outcome.REFUSED: "yellow",
+    Outcome.NOTHING_TO_DO: "cyan",
+    "passing": "green",
+    "healthy": "green",
+    "done": "green",
+    "already": "cyan",
+    "failing": "red",
+    "unhealthy": "red",
+    "failed": "red",
+}
+
+PLAIN_EVERY = 10.0  # in a pipe, one line of progress in so many seconds
+
+
+class Screen:
+    """Where results are shown. `as_json` makes stdout one JSON document."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self._said_at: float | None = None
+        self._said: object = None
+
+    def data(self, value: Any) -> None:
+        """Print the one JSON document, if that was asked for."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+            sys.stdout.flush()
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line for people."""
+        self._console.print(Text(text, style=style))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on a terminal, tab-separated lines in a pipe."""
+        if not self._console.is_terminal:
+            for row in rows:
+                self._console.print(Text("\t".join(row)))
+            return
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+        self._console.print(table)
+
+    # -- what is shown --------------------------------------------------------
+
+    def deployments(self, recorded: Sequence[DeploymentVersion]) -> None:
+        """The history, newest first."""
+        self.data([deployment_document(version) for version in recorded])
+        self.table(
+            ("deployment", "health", "recorded", "commit", "migration"),
+            [
+                (
+                    v.deployment_id,
+                    v.health_check_status.value,
+                    str(timestamp(v.timestamp)),
+                    v.git_sha[:12],
+                    v.db_migration_version,
+                )
+                for v in recorded
+            ],
+        )
+
+    def health(self, deployment: str, health: Health) -> None:
+        """One look at a health check."""
+        components = dict(health.components)
+        status = "passing" if health.healthy else "failing"
+        self.data(
+            {
+                "deployment": deployment,
+                "status": status,
+                "components": components,
+                "problem": health.problem,
+            }
+        )
+        self.say(f"{deployment} is {status}", COLOURS[status])
+        if health.problem:
+            self.say(health.problem)
+        self.table(("component", "health"), list(components.items()))
+
+    def progress(self, verdict: Verdict, left: float) -> None:
+        """Where a gate stands: a line that is rewritten, or one now and then."""
+        line = Text(f"{left:4.0f} s left  ")
+        line.append(verdict.judgement.value, COLOURS[verdict.judgement])
+        for state in verdict.signals:
+            line.append(f"  {NAMES[state.signal]} {state.bad}/{state.requests}")
+            line.append(f" (evidence {state.evidence:.3g})", "dim")
+        if self._console.is_terminal:
+            self._console.file.write("\r\x1b[2K")
+            line.truncate(self._console.width - 1)
+            self._console.print(line, end="")
+            return
+        due = self._said_at is None or self._said_at - left >= PLAIN_EVERY
+        if due or verdict.judgement != self._said:
+            self._said_at, self._said = left, verdict.judgement
+            self._console.print(line)
+
+    def verdict(self, verdict: Verdict, **more: Any) -> None:
+        """A verdict with the row that said it."""
+        self.data(verdict_document(verdict) | more)
+        self._verdict(verdict)
+
+    def _verdict(self, verdict: Verdict) -> None:
+        if self._console.is_terminal:
+            self._console.file.write("\r\x1b[2K")
+        said = verdict.judgement.value.replace("_", " ").upper()
+        self.say(f"{said} ({verdict.row})", f"bold {COLOURS[verdict.judgement]}")
+        self.say(verdict.reason)
+        self.table(
+            ("signal", "requests", "bad", "proportion", "at most", "evidence"),
+            [
+                (
+                    NAMES[s.signal],
+                    str(s.requests),
+                    str(s.bad),
+                    f"{s.proportion:.2%}",
+                    f"{s.threshold:.0%}",
+                    f"{s.evidence:.3g}",
+                )
+                for s in verdict.signals
+            ],
+        )
+
+    def ruling(self, ruling: Ruling, environment: str) -> None:
+        """What a gate came to."""
+        undone = ruling.incident
+        self.data(
+            verdict_document(ruling.verdict)
+            | {
+                "environment": environment,
+                "started_at": timestamp(ruling.started_at),
+                "decided_at": timestamp(ruling.decided_at),
+                "incident": undone.id if undone else None,
+                "rollback": document(undone) if undone else None,
+            }
+        )
+        self._verdict(ruling.verdict)
+        if undone:
+            self._incident(undone)
+
+    def incident(self, incident: Incident) -> None:
+        """One incident, whole."""
+        self.data(document(incident))
+        self._incident(incident)
+
+    def _incident(self, incident: Incident) -> None:
+        outcome = incident.outcome or "open"
+        style = COLOURS.get(outcome, "yellow")
+        self.say(
+            f"{incident.environment} {outcome.replace('_', ' ')}: {incident.detail}",
+            f"bold {style}",
+        )
+        self.say(f"from {incident.from_deployment} to {incident.to_deployment}")
+        self.say(f"because {incident.reason}")
+        self.table(
+            ("phase", "took", "budget", ""),
+            [
+                (
+                    phase.name.value.replace("_", " "),
+                    f"{phase.seconds:.1f} s",
+                    f"{phase.budget_seconds:.0f} s" if phase.budget_seconds else "-",
+                    "met" if phase.met else "missed",
+                )
+                for phase in incident.phases
+            ],
+        )
+        self.table(
+            ("step", "status", "detail"),
+            [(s.name, s.status.value, s.detail) for s in incident.steps],
+        )
+        self.say(f"incident {incident.id}")
+
+    def incidents(self, incidents: Sequence[Incident]) -> None:
+        """Past rollbacks, newest first."""
+        self.data([document(incident) for incident in incidents])
+        self.table(
+            ("incident", "outcome", "from", "to", "because"),
+            [
+                (
+                    i.id,
+                    str(i.outcome or "open"),
+                    i.from_deployment,
+                    i.to_deployment or "-",
+                    i.reason,
+                )
+                for i in incidents
+            ],
+        )
+
+    def plan(self, plan: Plan | None, environment: str) -> None:
+        """What would be done."""
+        if plan is None:
+            self.data({"environment": environment, "outcome": "nothing_to_do"})
+            self.say("nothing to do: the deployment is not live")
+            return
+        self.data(
+            {
+                "environment": plan.environment,
+                "from": plan.from_deployment,
+                "to": plan.to_deployment,
+                "reason": plan.reason,
+                "steps": [step.name for step in plan.steps],
+            }
+        )
+        self.say(
+            f"{plan.environment}: from {plan.from_deployment} to {plan.to_deployment}"
+        )
+        for number, step in enumerate(plan.steps, 1):
+            self.say(f"{number}. {step.target}: {step.name}")
+
+    def flows(self, url: str, flows: Sequence[FlowResult]) -> None:
+        """The critical flows, tried."""
+        passed = all(flow.passed for flow in flows)
+        self.data(
+            {
+                "url": url,
+                "passed": passed,
+                "flows": [
+                    {
+                        "name": flow.name,
+                        "passed": flow.passed,
+                        "seconds": round(flow.seconds, 3),
+                        "detail": flow.detail,
+                    }
+                    for flow in flows
+                ],
+            }
+        )
+        self.table(
+            ("flow", "result", "took", "detail"),
+            [
+                (
+                    f.name,
+                    "done" if f.passed else "failed",
+                    f"{f.seconds:.2f} s",
+                    f.detail,
+                )
+                for f in flows
+            ],
+        )
+
+
+def deployment_document(version: DeploymentVersion) -> dict[str, Any]:
+    """One record as the contract's JSON."""
+    return {
+        "id": version.id,
+        "deployment": version.deployment_id,
+        "environment": version.environment,
+        "timestamp": timestamp(version.timestamp),
+        "git_sha": version.git_sha,
+        "db_migration_version": version.db_migration_version,
+        "health_check_status": version.health_check_status,
+        "environment_variables": [v.name for v in version.environment_variables],
+    }

@@ -1,0 +1,142 @@
+"""Builds the engine from the settings: the only file that names adapters."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from . import verify
+from .adapters.clock import SystemClock
+from .adapters.postgres import PostgresLedger
+from .adapters.probes import HttpSite, Probes
+from .adapters.redis import RedisCounters
+from .adapters.sentry import SentryErrors
+from .adapters.slack import SlackWebhook
+from .adapters.vercel import VercelPlatform
+from .decide import Limits
+from .engine import Engine, Policy
+from .incident import Budgets, new_id
+from .model import FlowResult, Signal
+from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site
+from .settings import Settings
+from .targets.application import Application
+
+__all__ = ["engine", "ledger", "limits", "site", "smoke"]
+
+
+def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
+    """The decision matrix's thresholds. Availability is a limit on its opposite."""
+    return Limits(
+        thresholds=(
+            (Signal.ERROR_RATE, settings.error_rate),
+            (Signal.RESPONSE_TIME, settings.slow_share),
+            (Signal.AVAILABILITY, round(1 - settings.availability, 9)),
+        ),
+        critical_errors=settings.critical_errors,
+        window_seconds=settings.window_seconds,
+        min_requests=settings.min_requests,
+        healthy_requests=settings.healthy_requests,
+        alpha=settings.alpha,
+        confidence=confidence,
+    )
+
+
+@asynccontextmanager
+async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger alone."""
+    yield PostgresLedger(
+        settings.need("ledger_url", purpose="to know what was deployed")
+    )
+
+
+@asynccontextmanager
+async def site(settings: Settings) -> AsyncIterator[Site]:
+    """The site alone."""
+    secret = settings.vercel_bypass_secret
+    yield HttpSite(bypass_secret=secret.get_secret_value() if secret else None)
+
+
+async def smoke(site: Site, url: str) -> tuple[FlowResult, ...]:
+    """The critical flows against an address, with data of their own."""
+    return await verify.smoke(site, url, token=new_id("smoke", SystemClock().now()))
+
+
+@asynccontextmanager
+async def engine(
+    settings: Settings, *, confidence: float | None = None
+) -> AsyncIterator[Engine]:
+    """The engine of one environment; raises `SettingMissing` for what it needs."""
+    clock = SystemClock()
+    platform = VercelPlatform(
+        token=settings.need("vercel_token", purpose="to ask the platform"),
+        team_id=settings.vercel_team_id,
+        project_id=settings.need("vercel_project_id", purpose="to ask the platform"),
+        url=settings.vercel_api_url,
+    )
+    async with ledger(settings) as book, site(settings) as outside:
+        yield Engine(
+            ledger=book,
+            platform=platform,
+            site=outside,
+            sources=_sources(settings, outside, clock),
+            errors=_errors(settings, clock),
+            channels=_channels(settings),
+            targets={
+                "application": Application(
+                    platform, timeout_seconds=settings.move_timeout_seconds
+                )
+            },
+            clock=clock,
+            policy=_policy(settings, confidence),
+        )
+
+
+def _policy(settings: Settings, confidence: float | None) -> Policy:
+    url = settings.need("site_url", purpose="to see from outside that it is restored")
+    return Policy(
+        environment=settings.environment,
+        site_url=url.rstrip("/"),
+        limits=limits(settings, confidence=confidence),
+        budgets=Budgets(
+            identify=settings.identify_budget_seconds,
+            initiate=settings.initiate_budget_seconds,
+            verify=settings.verify_budget_seconds,
+            communicate=settings.communicate_budget_seconds,
+        ),
+        silence_seconds=settings.silence_seconds,
+        look_every_seconds=settings.look_every_seconds,
+        error_poll_seconds=settings.error_poll_seconds,
+        healthy_in_a_row=settings.healthy_in_a_row,
+    )
+
+
+def _sources(settings: Settings, site: Site, clock: Clock) -> tuple[MetricSource, ...]:
+    probes = Probes(
+        site,
+        clock=clock,
+        rate=settings.probe_rate,
+        path=settings.probe_path,
+        slow_ms=settings.response_time_ms,
+        timeout_seconds=settings.probe_timeout_seconds,
+    )
+    if settings.redis_url is None:
+        return (probes,)
+    return (probes, RedisCounters(settings.redis_url.get_secret_value()))
+
+
+def _errors(settings: Settings, clock: Clock) -> tuple[ErrorSource, ...]:
+    if settings.sentry_auth_token is None:
+        return ()
+    return (
+        SentryErrors(
+            token=settings.sentry_auth_token.get_secret_value(),
+            org=settings.need("sentry_org", purpose="to ask Sentry"),
+            project=settings.need("sentry_project", purpose="to ask Sentry"),
+            url=settings.sentry_url,
+            clock=clock,
+        ),
+    )
+
+
+def _channels(settings: Settings) -> tuple[Channel, ...]:
+    if settings.slack_webhook_url is None:
+        return ()
+    return (SlackWebhook(settings.slack_webhook_url.get_secret_value()),)

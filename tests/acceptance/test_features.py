@@ -1,0 +1,5 @@
+"""Every scenario of `features/`, bound to the steps."""
+
+from pytest_bdd import scenarios
+
+scenarios("")
