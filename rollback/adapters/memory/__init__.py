@@ -1,0 +1,22 @@
+"""Every port in memory: deterministic, for tests and for the simulator.
+
+Time is anyio's alone, so that trio's `MockClock` drives all of it.
+"""
+
+from .clocks import AnyioClock, FixedClock
+from .ledger import MemoryLedger
+from .measures import MemoryErrors, MemorySource
+from .outside import MemoryChannel, MemorySite, SiteRequest
+from .platform import MemoryPlatform
+
+__all__ = [
+    "AnyioClock",
+    "FixedClock",
+    "MemoryChannel",
+    "MemoryErrors",
+    "MemoryLedger",
+    "MemoryPlatform",
+    "MemorySite",
+    "MemorySource",
+    "SiteRequest",
+]

@@ -1,0 +1,151 @@
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from rollback.errors import NotATarget, PlatformUnreachable, RollbackError
+from rollback.model import AliasRequest, PlatformDeployment
+from rollback.ports import Clock
+
+__all__ = ["MemoryPlatform"]
+
+
+@dataclass(slots=True)
+class _Job:
+    request: AliasRequest
+    ends_at: float
+
+
+class MemoryPlatform:
+    """Deployments and production aliases in memory (port `Platform`).
+
+    A rollback moves the hosts `move_seconds` after it was accepted, except those in
+    `stays` (custom aliases, which the platform leaves behind). Switches, as attributes:
+
+    - `refuse`: this error is raised by the requests that change something
+    - `lose_reply`: such a request is taken, and `PlatformUnreachable` raised
+    - `hang`: the job goes on for ever; `fail`: it fails, and nothing has moved
+    - `down`: nothing is answered, with this as the reason
+
+    `asked` holds what was requested: ("roll_back", id, description) and
+    ("assign", id, host).
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        deployments: Iterable[PlatformDeployment],
+        hosts: Mapping[str, str],
+        move_seconds: float = 0.0,
+        stays: Collection[str] = (),
+    ) -> None:
+        self.refuse: RollbackError | None = None
+        self.lose_reply = self.hang = self.fail = False
+        self.down: str | None = None
+        self.asked: list[tuple[str, str, str]] = []
+        self._clock = clock
+        self._deployments = {d.id: d for d in deployments}
+        self._hosts = dict(hosts)
+        self._move_seconds, self._stays = move_seconds, frozenset(stays)
+        self._job: _Job | None = None
+
+    async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
+        """One deployment, by id or by a host that it serves; None if unknown."""
+        await self._reach()
+        own = {d.url.partition("://")[2]: d.id for d in self._deployments.values()}
+        by_host = {**own, **self._hosts}
+        return self._deployments.get(by_host.get(id_or_host, id_or_host))
+
+    async def production_hosts(self) -> tuple[str, ...]:
+        """The hosts on which production is served."""
+        await self._reach()
+        return tuple(self._hosts)
+
+    async def live(self) -> Mapping[str, str]:
+        """Which deployment each production host serves now."""
+        await self._reach()
+        return dict(self._hosts)
+
+    async def moves(self, deployment_id: str) -> tuple[str, ...]:
+        """Dry run: the hosts that a rollback to this deployment would move."""
+        await self._reach()
+        self._suitable(deployment_id)
+        return tuple(
+            host
+            for host, serves in self._hosts.items()
+            if serves != deployment_id and host not in self._stays
+        )
+
+    async def last_request(self) -> AliasRequest | None:
+        """The last request to move the aliases, whoever made it."""
+        await self._reach()
+        return self._job.request if self._job else None
+
+    async def roll_back(self, deployment_id: str, *, description: str) -> None:
+        """Ask once to move production to this deployment; see the port."""
+        await self._ask("roll_back", deployment_id, description)
+        moving = self._moving(deployment_id)
+        if moving:
+            request = AliasRequest(
+                kind="rollback",
+                from_deployment=self._hosts[moving[0]],
+                to_deployment=deployment_id,
+                status="in-progress",
+                requested_at=self._clock.now(),
+            )
+            ends_at = anyio.current_time() + self._move_seconds
+            self._job = _Job(request, ends_at)
+        self._reply()
+
+    async def assign(self, deployment_id: str, host: str) -> None:
+        """Point one host at a deployment; already so is fine."""
+        await self._ask("assign", deployment_id, host)
+        self._hosts[host] = deployment_id
+        self._reply()
+
+    def promote(self, deployment_id: str) -> None:
+        """Somebody else moves every production host, at once."""
+        self._hosts = dict.fromkeys(self._hosts, deployment_id)
+
+    async def _reach(self) -> None:
+        await checkpoint()
+        if self.down:
+            raise PlatformUnreachable(self.down)
+        self._settle()
+
+    async def _ask(self, verb: str, deployment_id: str, what: str) -> None:
+        await self._reach()
+        self.asked.append((verb, deployment_id, what))
+        if self.refuse:
+            raise self.refuse
+        self._suitable(deployment_id)
+
+    def _suitable(self, deployment_id: str) -> None:
+        found = self._deployments.get(deployment_id)
+        if found is None or not (found.ready and found.candidate):
+            raise NotATarget(f"Production cannot be moved to {deployment_id}.")
+
+    def _reply(self) -> None:
+        self._settle()
+        if self.lose_reply:
+            raise PlatformUnreachable("The answer was lost.")
+
+    def _moving(self, deployment_id: str) -> list[str]:
+        return [h for h, serves in self._hosts.items() if serves != deployment_id]
+
+    def _settle(self) -> None:
+        """Let a job that is due end."""
+        job = self._job
+        if job is None or job.request.status != "in-progress" or self.hang:
+            return
+        if anyio.current_time() < job.ends_at:
+            return
+        status = "failed" if self.fail else "succeeded"
+        job.request = replace(job.request, status=status)
+        if not self.fail:
+            target = job.request.to_deployment
+            for host in self._moving(target):
+                if host not in self._stays:
+                    self._hosts[host] = target

@@ -1,0 +1,76 @@
+"""What the ledger asks PostgreSQL. The tables are in `schema.sql`."""
+
+from typing import Final
+
+LAST_CREATED: Final = "SELECT to_regclass('rollback.journal_of_incident') AS found"
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+
+RECORD: Final = """
+INSERT INTO rollback.deployment_history AS known
+    (environment, vercel_deployment_id, id, "timestamp", git_sha,
+     db_migration_version, environment_variables, health_check_status)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (environment, vercel_deployment_id) DO UPDATE SET
+    id = excluded.id, "timestamp" = excluded."timestamp", git_sha = excluded.git_sha,
+    db_migration_version = excluded.db_migration_version,
+    environment_variables = excluded.environment_variables
+"""
+
+SET_HEALTH: Final = """
+WITH known AS (
+    UPDATE rollback.deployment_history SET health_check_status = %(status)s
+    WHERE environment = %(environment)s AND vercel_deployment_id = %(deployment)s
+    RETURNING environment, vercel_deployment_id)
+INSERT INTO rollback.health_status (environment, vercel_deployment_id, status, at)
+SELECT environment, vercel_deployment_id, %(status)s, %(at)s FROM known
+"""
+
+FIND: Final = """
+SELECT * FROM rollback.deployment_history
+WHERE environment = %s AND vercel_deployment_id = %s
+"""
+
+HISTORY: Final = """
+SELECT * FROM rollback.deployment_history WHERE environment = %s
+ORDER BY "timestamp" DESC, recorded DESC LIMIT %s
+"""
+
+OTHER: Final = """
+SELECT id, document, lease_until > clock_timestamp() AS held FROM rollback.incidents
+WHERE environment = %s AND from_deployment = %s AND outcome IS NULL AND id <> %s
+"""
+
+SAVE: Final = """
+INSERT INTO rollback.incidents AS known
+    (id, environment, from_deployment, opened_at, outcome, document,
+     lease_seconds, lease_until)
+VALUES (%(id)s, %(environment)s, %(candidate)s, %(opened_at)s, %(outcome)s,
+    %(document)s::jsonb, coalesce(%(lease)s::float8, 0),
+    clock_timestamp() + make_interval(secs => coalesce(%(lease)s::float8, 0)))
+ON CONFLICT (id) DO UPDATE SET
+    outcome = excluded.outcome, document = excluded.document,
+    lease_seconds = coalesce(%(lease)s::float8, known.lease_seconds),
+    lease_until = clock_timestamp()
+        + make_interval(secs => coalesce(%(lease)s::float8, known.lease_seconds))
+"""
+
+APPEND: Final = """
+WITH alive AS (
+    UPDATE rollback.incidents
+    SET lease_until = clock_timestamp() + make_interval(secs => lease_seconds)
+    WHERE id = %(incident)s)
+INSERT INTO rollback.journal (incident_id, at, event, detail)
+VALUES (%(incident)s, %(at)s, %(event)s, %(detail)s)
+"""
+
+JOURNAL: Final = """
+SELECT incident_id, at, event, detail FROM rollback.journal
+WHERE incident_id = ANY(%s) ORDER BY at, number
+"""
+
+INCIDENT: Final = "SELECT id, document FROM rollback.incidents WHERE id = %s"
+
+INCIDENTS: Final = """
+SELECT id, document FROM rollback.incidents WHERE environment = %s
+ORDER BY opened_at DESC, id DESC LIMIT %s
+"""
