@@ -27,6 +27,7 @@ LIMITS = Limits(
 
 
 def counts(second: int, **changed: int) -> Counts:
+    """One second of a healthy deployment, with changes."""
     values = {"requests": 20, "probes": 10} | changed
     return Counts(second=second, **values)
 
@@ -39,6 +40,7 @@ def judged(
     errors: tuple[CriticalError, ...] = (),
     problem: str | None = None,
 ) -> Verdict:
+    """The verdict on these seconds, taken in at one look."""
     seen = Observation(
         deployment="dpl_v2",
         since=seconds[0].second if seconds else 0,
@@ -76,7 +78,7 @@ def test_before_the_end_of_the_window_it_is_watching() -> None:
 def test_only_more_than_the_threshold_rolls_back(
     changed: str, bad: int, signal: Signal, beyond: int
 ) -> None:
-    """Exactly 5 % of errors or of slow answers, or exactly 99 % available, is within."""
+    """Exactly 5 % of errors or slow answers, exactly 99 % available, is within."""
     verdict = judged(counts(0, requests=1000, probes=1000, **{changed: bad + beyond}))
 
     over = beyond > 0
@@ -112,6 +114,7 @@ def test_the_first_bad_second_is_where_the_stretch_began() -> None:
 
 
 def critical(code: str = "DATABASE_CONNECTION_LOST") -> CriticalError:
+    """A code, first seen in second 7."""
     return CriticalError(code=code, count=2, first_seen=datetime.fromtimestamp(7, UTC))
 
 

@@ -12,12 +12,14 @@ PROOF = 3000.0  # 1e-3 shared by three signals
 
 
 def after(evidence: Evidence, bad: int, n: int, *, seconds: int) -> Evidence:
+    """The evidence after so many seconds alike."""
     for _ in range(seconds):
         evidence = update(evidence, bad, n)
     return evidence
 
 
 def seconds_to_proof(evidence: Evidence, bad: int, n: int) -> int:
+    """How many seconds alike it takes."""
     for second in range(1, 2000):
         evidence = update(evidence, bad, n)
         if evidence.value >= PROOF:
@@ -70,7 +72,7 @@ def test_a_second_without_traffic_moves_nothing(n: int) -> None:
 def test_the_weights_never_add_up_to_more_than_one(
     pairs: list[tuple[int, int]],
 ) -> None:
-    """What the guarantee rests on: weight spent and unspent is one, nothing overflows."""
+    """What the guarantee rests on; and nothing overflows."""
     evidence = Evidence(0.05)
     for bad, n in pairs:
         evidence = update(evidence, bad, n)

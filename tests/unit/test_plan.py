@@ -12,6 +12,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def deployment(name: str, **changed: bool) -> PlatformDeployment:
+    """A deployment that could be gone back to, with changes."""
     facts = {"ready": True, "candidate": True, "served": True} | changed
     return PlatformDeployment(
         id=name, url=f"https://{name}", git_sha="a" * 40, created_at=NOW, **facts
@@ -19,6 +20,7 @@ def deployment(name: str, **changed: bool) -> PlatformDeployment:
 
 
 def health(**states: str) -> Health:
+    """A healthy answer, with changes."""
     components = {"api": "healthy", "database": "healthy", "redis": "healthy"} | states
     return Health(at=NOW, components=tuple(components.items()))
 
@@ -30,6 +32,7 @@ def planned(
     good: Health | None = None,
     override: bool = False,
 ) -> Plan:
+    """The plan to undo v2, whose database is lost."""
     return make_plan(
         environment="production",
         candidate=deployment("dpl_v2"),
