@@ -1,0 +1,45 @@
+"""What a toxic is, and what it may do.
+
+To add one: a file beside this one with a subclass whose fields are the attributes of
+the API (integers, 0 by default), and its name in ``toxics/__init__.py``.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from stack.toxiproxy.chunk import Chunk
+
+if TYPE_CHECKING:
+    # A stub runs a toxic and a toxic works on a stub; only the names meet here.
+    from stack.toxiproxy.stub import Stub
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toxic:
+    """A way of spoiling one direction of a connection."""
+
+    type: ClassVar[str]
+    buffer: ClassVar[int] = 1
+    """Bytes that may wait here before the sender is made to wait."""
+    closes_on_removal: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Raise ValueError if the attributes make no sense."""
+
+    async def pipe(self, stub: "Stub") -> None:
+        """Deal with all that arrives; cancelled when the toxic changes or goes.
+
+        A chunk stays at the head until it is forwarded or dropped, so that being
+        cancelled loses nothing.
+        """
+        while True:
+            chunk = await stub.head()
+            if chunk.end is None:
+                await self.on_data(stub, chunk)
+            else:
+                await stub.forward()
+
+    async def on_data(self, stub: "Stub", chunk: Chunk) -> None:
+        """Deal with the chunk of data at the head."""
+        del chunk
+        await stub.forward()
