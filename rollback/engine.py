@@ -110,10 +110,6 @@ class Engine:
         await self._set_health(deployment_id, status)
         return seen
 
-    async def history(self, limit: int) -> tuple[DeploymentVersion, ...]:
-        """The latest deployments, newest first."""
-        return await self.ledger.history(self.policy.environment, limit=limit)
-
     async def stable(self) -> DeploymentVersion:
         """What a rollback of what is live now would go back to."""
         return await self._stable(await self._live())
@@ -252,9 +248,10 @@ class Engine:
         deliveries: list[Delivery] = []
         journal: list[JournalEntry] = []
 
-        async def tell(message: Message) -> None:
+        async def tell(message: Message) -> bool:
             sent = await announce.announce(self.channels, message, clock=self.clock)
             deliveries.extend(sent)
+            return bool(sent) and all(delivery.problem is None for delivery in sent)
 
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
@@ -283,8 +280,8 @@ class Engine:
             flows=seen.flows,
             journal=tuple(journal),
         )
-        await tell(announce.outcome(ended))
-        clocks = replace(clocks, communicated_at=self.clock.now())
+        if await tell(announce.outcome(ended)):
+            clocks = replace(clocks, communicated_at=self.clock.now())
         return await self._close(
             replace(
                 ended,
