@@ -30,6 +30,8 @@ ROUTES = [
 ]
 
 log = logging.getLogger(__name__)
+# It tells each failed attempt; that the database is lost is told once, below.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def create_app(settings: Settings) -> App:
