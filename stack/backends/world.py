@@ -35,7 +35,10 @@ SLACK_PATH = "/services/T0000/B0000/test"
 
 # What a server inherits from us. Anything else could be somebody's real key, or a proxy
 # between two processes of one machine.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+INHERITED = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"),
+    *("VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
