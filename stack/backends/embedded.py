@@ -174,14 +174,13 @@ class EmbeddedStack:
     def _start(self) -> None:
         for note in self.notes:
             self._progress(note)
+        self._servers.spawn_job(self._postgres.initdb())
         self._spawn("redis", *self._redis)
         self._spawn_python("toxiproxy", *self._toxiproxy())
         self._spawn_python("vendors", self._world.vendors())
         self._spawn_python("platform", self._world.platform())
         for release in RELEASES:
             self._spawn_python("app", name=release, env=self._world.app(release))
-        self._servers.run(self._postgres.initdb(), START_SECONDS)
-        self._servers.spawn(self._postgres.server())
         self._wait(*self._base())
         self._wait(*map(self._app, RELEASES))
         self.ready_seconds = time.monotonic() - self._began
@@ -198,6 +197,11 @@ class EmbeddedStack:
         url = self._world.url
         states = [f"{url(name)}/_control/state" for name in (*VENDORS, "platform")]
         return [
+            Readiness(
+                "initdb",
+                partial(self._servers.is_done, "initdb"),
+                lambda: self._servers.spawn(self._postgres.server()),
+            ),
             Readiness(
                 "postgres",
                 partial(postgres_answers, self._postgres.url),

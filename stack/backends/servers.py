@@ -31,6 +31,7 @@ class Servers:
     def __init__(self) -> None:
         self.folder = _folder()
         self._logs: dict[str, Path] = {}
+        self._jobs: set[str] = set()
         self._processes = Processes()
         self._processes.own(self.folder)
         self._processes.sweep(f"{self.folder.parent}/{PREFIX}*")
@@ -57,23 +58,24 @@ class Servers:
         except WardenLost as error:
             raise StartFailed(server.name, "has no warden any more", "") from error
 
-    def run(self, server: Server, seconds: float) -> None:
-        """Start a process and wait until it has done its work.
+    def spawn_job(self, job: Server) -> None:
+        """Start a process that does its work and ends.
 
         Raises:
-            StartFailed: it failed, or took longer than ``seconds``.
+            StartFailed: the warden is gone.
 
         """
-        self.spawn(server)
-        try:
-            code = self._processes.wait(server.name, seconds)
-        except TimeoutError:
-            raise self._failure(server.name, f"took over {seconds:g} s") from None
-        except WardenLost as error:
-            raise self._failure(server.name, "lost its warden") from error
-        if code:
-            raise self._failure(server.name, f"ended with code {code}")
-        del self._logs[server.name]
+        self._jobs.add(job.name)
+        self.spawn(job)
+
+    def is_done(self, name: str) -> bool:
+        """Whether a job has done its work.
+
+        Raises:
+            StackError: the warden is gone.
+
+        """
+        return self._code(name) == 0
 
     def wait(
         self,
@@ -119,7 +121,7 @@ class Servers:
         """
         for name in self._logs:
             code = self._code(name)
-            if code is not None:
+            if code is not None and not (name in self._jobs and code == 0):
                 raise ServerLost(name, code, self._tail(name))
 
     def close(self) -> None:
