@@ -30,6 +30,15 @@ __all__ = ["main"]
 
 AT_3_AM = ("run", "stable", "incidents")
 INTERRUPTED = 130
+# The story is what is shown; pytest itself is heard only where something fails.
+QUIETLY = (
+    "-q",
+    "-s",
+    "--no-header",
+    "--tb=short",
+    "-o",
+    "console_output_style=classic",
+)
 
 BY_JUDGEMENT = {
     Judgement.HEALTHY: 0,
@@ -429,7 +438,7 @@ def drill(
 
     Example: rollback drill -k stripe --report /tmp/drill
     """
-    arguments = ["-m", "pytest", "-m", "drill", "--drill", "--stack", stack]
+    arguments = ["-m", "pytest", *QUIETLY, "-m", "drill", "--drill", "--stack", stack]
     arguments += ["--seed", str(seed), "--report", str(report)]
     arguments += ["-k", expression] if expression else []
     code = _child(arguments, people_to_stderr=as_json)

@@ -5,22 +5,19 @@ record -> observe -> decide -> plan -> execute -> verify -> announce -> document
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import anyio
 
-from . import announce, decide, execute, incident, observe, plan, track, verify
-from .errors import LedgerUnreachable, Refused, UnknownDeployment
+from . import announce, decide, incident, observe, plan, track, verify
+from .errors import Refused, UnknownDeployment
 from .model import (
-    Delivery,
     DeploymentVersion,
     Health,
     HealthStatus,
     Incident,
-    JournalEntry,
     Judgement,
-    Message,
     Outcome,
     Plan,
     PlatformDeployment,
@@ -36,29 +33,12 @@ from .ports import (
     Site,
     Target,
 )
+from .response import Policy, Response
 
 __all__ = ["Engine", "Policy", "Ruling"]
 
-LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
-LAST_WORDS_SECONDS = 10.0  # what an interrupted rollback may take to say so
-
 Progress = Callable[[Verdict, float], None]
 """Called after every look: the verdict so far, and the seconds that are left."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the engine holds itself to. Times in seconds."""
-
-    environment: str
-    site_url: str
-    limits: decide.Limits
-    budgets: incident.Budgets = field(default_factory=incident.Budgets)
-    silence_seconds: int = 30
-    look_every_seconds: float = 1.0
-    error_poll_seconds: float = 2.0
-    healthy_in_a_row: int = 3
-    restore_timeout_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,110 +211,23 @@ class Engine:
                 reason=reason, candidate=candidate, target=target, override=override
             )
         except Refused as refusal:
-            return await self._refused(opened, refusal)
+            return await self._response.refuse(opened, refusal)
         if planned is None:
             detail = f"{candidate} is not live"
             return replace(opened, outcome=Outcome.NOTHING_TO_DO, detail=detail)
         opened = replace(opened, to_deployment=planned.to_deployment)
-        with suppress(LedgerUnreachable):
-            await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
-        try:
-            return await self._carry_out(planned, opened)
-        except BaseException:
-            await self._interrupted(opened)
-            raise
+        return await self._response.carry_out(planned, opened)
 
-    async def _carry_out(self, planned: Plan, opened: Incident) -> Incident:
-        deliveries: list[Delivery] = []
-        journal: list[JournalEntry] = []
-
-        async def tell(message: Message) -> bool:
-            sent = await announce.announce(self.channels, message, clock=self.clock)
-            deliveries.extend(sent)
-            return bool(sent) and all(delivery.problem is None for delivery in sent)
-
-        async def write(entry: JournalEntry) -> None:
-            journal.append(entry)
-            with suppress(LedgerUnreachable):
-                await self.ledger.append(opened.id, entry)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(tell, announce.initiated(opened))
-            done = await execute.execute(
-                planned, self.targets, clock=self.clock, journal=write
-            )
-            seen = await self._verify(planned, opened, done)
-        clocks = incident.Clocks(
-            decided_at=opened.opened_at,
-            bad_since=incident.from_second(_bad_since(opened)),
-            accepted_at=done.accepted_at,
-            carried_out_at=done.ended_at if done.complete else None,
-            restored_at=self.clock.now() if seen.restored else None,
-        )
-        ended = replace(
-            opened,
-            outcome=Outcome.RESTORED if seen.restored else Outcome.ESCALATED,
-            detail=seen.detail,
-            phases=incident.phases(clocks, self.policy.budgets),
-            steps=done.steps,
-            flows=seen.flows,
-            journal=tuple(journal),
-        )
-        if await tell(announce.outcome(ended)):
-            clocks = replace(clocks, communicated_at=self.clock.now())
-        return await self._close(
-            replace(
-                ended,
-                phases=incident.phases(clocks, self.policy.budgets),
-                deliveries=tuple(deliveries),
-            )
-        )
-
-    async def _verify(
-        self, planned: Plan, opened: Incident, done: execute.Execution
-    ) -> verify.Restoration:
-        if not done.complete:
-            failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
-            return verify.Restoration(restored=False, detail=failed)
-        return await verify.until_restored(
-            self.site,
-            self.policy.site_url,
-            deployment=planned.to_deployment,
-            in_a_row=self.policy.healthy_in_a_row,
-            token=opened.id,
-            timeout_seconds=self.policy.restore_timeout_seconds,
+    @property
+    def _response(self) -> Response:
+        return Response(
+            ledger=self.ledger,
+            site=self.site,
+            channels=self.channels,
+            targets=self.targets,
             clock=self.clock,
+            policy=self.policy,
         )
-
-    async def _close(self, ended: Incident) -> Incident:
-        try:
-            await self._set_health(ended.from_deployment, HealthStatus.FAILING)
-            await self.ledger.save_incident(ended)
-        except LedgerUnreachable as error:
-            unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
-            return replace(ended, detail=unsaved)
-        return ended
-
-    async def _refused(self, opened: Incident, refusal: Refused) -> Incident:
-        ended = replace(
-            opened, outcome=Outcome.REFUSED, detail=f"{refusal.message} {refusal.mend}"
-        )
-        message = announce.outcome(ended)
-        sent = await announce.announce(self.channels, message, clock=self.clock)
-        ended = replace(ended, deliveries=sent)
-        with suppress(LedgerUnreachable):
-            await self.ledger.save_incident(ended)
-        return ended
-
-    async def _interrupted(self, opened: Incident) -> None:
-        """Leave word before going: the incident ends as one that needs a person."""
-        detail = "interrupted; what is live has to be looked at"
-        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
-        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            with suppress(LedgerUnreachable):
-                await self.ledger.save_incident(cut)
-            message = announce.outcome(cut)
-            await announce.announce(self.channels, message, clock=self.clock)
 
     # -- what the parts above ask for -----------------------------------------
 
@@ -415,7 +308,3 @@ class Engine:
                 (await self._stable(deployment_id)).deployment_id
             )
         return None
-
-
-def _bad_since(opened: Incident) -> int | None:
-    return opened.verdict.bad_since if opened.verdict else None

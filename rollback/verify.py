@@ -140,7 +140,7 @@ class Visitor:
 
 async def supplier_signup(visitor: Visitor) -> str:
     """A supplier signs up."""
-    email = f"smoke-{visitor.token}@example.com"
+    email = f"smoke-{visitor.token}@example.com".lower()
     body = {"name": "Smoke Test Ltd", "email": email, "password": "smoke-Test-1"}
     supplier = await visitor.send("POST", "/api/suppliers", 201, body)
     if supplier.get("email") != email:

@@ -100,7 +100,8 @@ def site_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def story(request: pytest.FixtureRequest) -> Story:
     """The story of the scenario that is running."""
-    return request.node.stash[STORY]
+    current: Story = request.node.stash[STORY]
+    return current
 
 
 # -- the story ----------------------------------------------------------------

@@ -53,7 +53,7 @@ def tell(book: Book, story: Story) -> Any:
 @pytest.fixture
 def command(fresh: Stack, tmp_path: Path) -> Command:
     """The `rollback` command, pointed at the practice stack."""
-    return Command(fresh.environment | {"ROLLBACK_PROBE_RATE": "8"}, tmp_path)
+    return Command({**fresh.environment, "ROLLBACK_PROBE_RATE": "8"}, tmp_path)
 
 
 @pytest.fixture
@@ -200,8 +200,8 @@ def _iso(at: datetime | None) -> str | None:
 def gate_says_healthy(watch: Watch, story: Story, tell: Any) -> None:
     """Exit 0, and the row that said it."""
     assert watch.ran
-    assert watch.ran.code == 0, f"exit {watch.ran.code}: {watch.ran.stderr}"
     story.verdict = watch.ruling
+    assert watch.ran.code == 0, f"exit {watch.ran.code}: {story.verdict['reason']}"
     assert (story.verdict["verdict"], story.verdict["row"]) == ("healthy", "healthy")
     tell(f"verdict: healthy; {story.verdict['reason']}")
 
@@ -240,8 +240,8 @@ def _rolled_back(watch: Watch, story: Story, row: str, tell: Any) -> None:
     verdict = story.verdict
     assert (verdict["verdict"], verdict["row"]) == ("roll_back", row), verdict
     tell(f"verdict: roll back, row {row!r}: {verdict['reason']}")
-    assert watch.ran.code == 1, f"exit {watch.ran.code}: {watch.ran.stderr}"
     assert story.incident
+    assert watch.ran.code == 1, f"exit {watch.ran.code}: {story.incident['detail']}"
     assert story.incident["outcome"] == "restored", story.incident
 
 
@@ -251,7 +251,7 @@ def v1_serves(
 ) -> None:
     """Held against what was seen from outside, not against what the engine says."""
     v1 = fresh.deployments["v1"]
-    injected = watch.faults[0].injected_at.timestamp()
+    injected = _injected_at(watch)
     begun = time.time()
     steady = outside.wait_until(
         lambda samples: sum(s.at >= begun for s in samples) >= 4, seconds=10
@@ -266,6 +266,12 @@ def v1_serves(
         f"{story.restored_at - decided:.1f} s from verdict to restored"
     )
     assert story.restored_at > injected
+
+
+def _injected_at(watch: Watch) -> float:
+    at = watch.faults[0].injected_at
+    assert at, "nothing was injected"
+    return at.timestamp()
 
 
 @then("every phase kept its time budget")
@@ -310,9 +316,7 @@ def healed(watch: Watch, story: Story, tell: Any) -> None:
     """The fault is taken out and seen to be gone."""
     for fault in watch.faults:
         fault.heal()
-        said = fault.prove_healed()
-        assert fault.healed_at
-        tell(f"healed: {said}")
+        tell(f"healed: {fault.prove_healed().text}")
     story.fault = _fault(watch.faults[0])
 
 

@@ -165,9 +165,17 @@ def _read(url: str) -> tuple[str, dict[str, Any]]:
     except ProgrammingError as error:
         parameter = str(error).strip()
         known = parameter.startswith("invalid URI query parameter")
-        reason = f": {parameter}" if known else ""
-        raise SettingsInvalid(
-            f"The database's address cannot be read{reason}.",
-            mend="Give it as postgresql://user:password@host:port/database.",
-        ) from None
+        raise _unreadable(f": {parameter}" if known else "") from None
+    # An @ or / in a password that was not escaped makes its rest a host or a database.
+    shown = ",".join(str(facts.get(name, "")) for name in ("host", "port", "dbname"))
+    if "@" in shown or not str(facts.get("port", "0")).replace(",", "").isdigit():
+        raise _unreadable("")
     return conninfo, facts
+
+
+def _unreadable(reason: str) -> SettingsInvalid:
+    return SettingsInvalid(
+        f"The database's address cannot be read{reason}.",
+        mend="Give it as postgresql://user:password@host:port/database, "
+        "with %40 for @ and %2F for / in the password.",
+    )

@@ -56,6 +56,7 @@ class World:
     dead: set[str] = field(default_factory=set)
     flows_fail: bool = False
     silent: bool = False
+    token: str = ""
 
     def __post_init__(self) -> None:
         """Put the two releases on the platform."""

@@ -1,0 +1,171 @@
+"""One incident, from its plan to its end: execute, verify, announce, document.
+
+It never claims more than was measured, and leaves a record however it ends.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from . import announce, decide, execute, incident, verify
+from .errors import LedgerUnreachable, Refused, UnknownDeployment
+from .model import (
+    Delivery,
+    HealthStatus,
+    Incident,
+    JournalEntry,
+    Message,
+    Outcome,
+    Plan,
+)
+from .ports import Channel, Clock, Ledger, Site, Target
+
+__all__ = ["Policy", "Response"]
+
+LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
+LAST_WORDS_SECONDS = 10.0  # what an interrupted rollback may take to say so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the engine holds itself to. Times in seconds."""
+
+    environment: str
+    site_url: str
+    limits: decide.Limits
+    budgets: incident.Budgets = field(default_factory=incident.Budgets)
+    silence_seconds: int = 30
+    look_every_seconds: float = 1.0
+    error_poll_seconds: float = 2.0
+    healthy_in_a_row: int = 3
+    restore_timeout_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What is done about one incident, through the ports."""
+
+    ledger: Ledger
+    site: Site
+    channels: Sequence[Channel]
+    targets: Mapping[str, Target]
+    clock: Clock
+    policy: Policy
+
+    async def carry_out(self, planned: Plan, opened: Incident) -> Incident:
+        """Claim the candidate, do what was planned, make sure, and tell.
+
+        Raises `AlreadyRollingBack` when somebody else is at it.
+        """
+        with suppress(LedgerUnreachable):
+            await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
+        try:
+            return await self._carry_out(planned, opened)
+        except BaseException:
+            await self._interrupted(opened)
+            raise
+
+    async def _carry_out(self, planned: Plan, opened: Incident) -> Incident:
+        deliveries: list[Delivery] = []
+        journal: list[JournalEntry] = []
+
+        async def tell(message: Message) -> bool:
+            sent = await announce.announce(self.channels, message, clock=self.clock)
+            deliveries.extend(sent)
+            return bool(sent) and all(delivery.problem is None for delivery in sent)
+
+        async def write(entry: JournalEntry) -> None:
+            journal.append(entry)
+            with suppress(LedgerUnreachable):
+                await self.ledger.append(opened.id, entry)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tell, announce.initiated(opened))
+            done = await execute.execute(
+                planned, self.targets, clock=self.clock, journal=write
+            )
+            seen = await self._verify(planned, opened, done)
+        clocks = incident.Clocks(
+            decided_at=opened.opened_at,
+            bad_since=incident.from_second(_bad_since(opened)),
+            accepted_at=done.accepted_at,
+            carried_out_at=done.ended_at if done.complete else None,
+            restored_at=self.clock.now() if seen.restored else None,
+        )
+        ended = replace(
+            opened,
+            outcome=Outcome.RESTORED if seen.restored else Outcome.ESCALATED,
+            detail=seen.detail,
+            phases=incident.phases(clocks, self.policy.budgets),
+            steps=done.steps,
+            flows=seen.flows,
+            journal=tuple(journal),
+        )
+        if await tell(announce.outcome(ended)):
+            clocks = replace(clocks, communicated_at=self.clock.now())
+        return await self._close(
+            replace(
+                ended,
+                phases=incident.phases(clocks, self.policy.budgets),
+                deliveries=tuple(deliveries),
+            )
+        )
+
+    async def _verify(
+        self, planned: Plan, opened: Incident, done: execute.Execution
+    ) -> verify.Restoration:
+        if not done.complete:
+            failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
+            return verify.Restoration(restored=False, detail=failed)
+        return await verify.until_restored(
+            self.site,
+            self.policy.site_url,
+            deployment=planned.to_deployment,
+            in_a_row=self.policy.healthy_in_a_row,
+            token=opened.id,
+            timeout_seconds=self.policy.restore_timeout_seconds,
+            clock=self.clock,
+        )
+
+    async def _close(self, ended: Incident) -> Incident:
+        try:
+            await self.ledger.save_incident(ended)
+            with suppress(UnknownDeployment):
+                await self.ledger.set_health(
+                    ended.from_deployment,
+                    ended.environment,
+                    HealthStatus.FAILING,
+                    self.clock.now(),
+                )
+        except LedgerUnreachable as error:
+            unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
+            return replace(ended, detail=unsaved)
+        return ended
+
+    async def refuse(self, opened: Incident, refusal: Refused) -> Incident:
+        """Nothing was changed: say why, and call a person."""
+        ended = replace(
+            opened, outcome=Outcome.REFUSED, detail=f"{refusal.message} {refusal.mend}"
+        )
+        message = announce.outcome(ended)
+        sent = await announce.announce(self.channels, message, clock=self.clock)
+        ended = replace(ended, deliveries=sent)
+        with suppress(LedgerUnreachable):
+            await self.ledger.save_incident(ended)
+        return ended
+
+    async def _interrupted(self, opened: Incident) -> None:
+        """Leave word before going: the incident ends as one that needs a person."""
+        detail = "interrupted; what is live has to be looked at"
+        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
+        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+            with suppress(LedgerUnreachable):
+                await self.ledger.save_incident(cut)
+            message = announce.outcome(cut)
+            await announce.announce(self.channels, message, clock=self.clock)
+
+
+def _bad_since(opened: Incident) -> int | None:
+    return opened.verdict.bad_since if opened.verdict else None
