@@ -68,21 +68,16 @@ class Response:
             raise
 
     async def _carry_out(self, planned: Plan, opened: Incident) -> Incident:
-        deliveries: list[Delivery] = []
         journal: list[JournalEntry] = []
-
-        async def tell(message: Message) -> bool:
-            sent = await announce.announce(self.channels, message, clock=self.clock)
-            deliveries.extend(sent)
-            return bool(sent) and all(delivery.problem is None for delivery in sent)
 
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
             with suppress(LedgerUnreachable):
                 await self.ledger.append(opened.id, entry)
 
+        told: list[Delivery] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(tell, announce.initiated(opened))
+            group.start_soon(self._tell, announce.initiated(opened), told)
             done = await execute.execute(
                 planned, self.targets, clock=self.clock, journal=write
             )
@@ -92,33 +87,34 @@ class Response:
             bad_since=incident.from_second(_bad_since(opened)),
             accepted_at=done.accepted_at,
             carried_out_at=done.ended_at if done.complete else None,
-            restored_at=self.clock.now() if seen.restored else None,
+            restored_at=seen.at,
         )
         ended = replace(
             opened,
-            outcome=Outcome.RESTORED if seen.restored else Outcome.ESCALATED,
+            outcome=Outcome.RESTORED if seen.at else Outcome.ESCALATED,
             detail=seen.detail,
             phases=incident.phases(clocks, self.policy.budgets),
             steps=done.steps,
             flows=seen.flows,
             journal=tuple(journal),
         )
-        if await tell(announce.outcome(ended)):
+        if await self._tell(announce.outcome(ended), told):
             clocks = replace(clocks, communicated_at=self.clock.now())
-        return await self._close(
-            replace(
-                ended,
-                phases=incident.phases(clocks, self.policy.budgets),
-                deliveries=tuple(deliveries),
-            )
-        )
+        phases = incident.phases(clocks, self.policy.budgets)
+        return await self._close(replace(ended, phases=phases, deliveries=tuple(told)))
+
+    async def _tell(self, message: Message, told: list[Delivery]) -> bool:
+        """Whether every channel took it; there must be one."""
+        sent = await announce.announce(self.channels, message, clock=self.clock)
+        told.extend(sent)
+        return bool(sent) and all(delivery.problem is None for delivery in sent)
 
     async def _verify(
         self, planned: Plan, opened: Incident, done: execute.Execution
     ) -> verify.Restoration:
         if not done.complete:
             failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
-            return verify.Restoration(restored=False, detail=failed)
+            return verify.Restoration(detail=failed)
         return await verify.until_restored(
             self.site,
             self.policy.site_url,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -49,9 +50,9 @@ def _object(body: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restoration:
-    """Whether the site was found restored, and what was seen."""
+    """Whether and when the site was found restored, and what was seen."""
 
-    restored: bool
+    at: datetime | None = None
     detail: str
     flows: tuple[FlowResult, ...] = ()
 
@@ -88,12 +89,12 @@ async def until_restored(
         failed = [f"{flow.name}: {flow.detail}" for flow in flows if not flow.passed]
         if not failed:
             return Restoration(
-                restored=True,
+                at=clock.now(),
                 detail=f"healthy {in_a_row} times in a row, all flows pass",
                 flows=flows,
             )
         detail = "; ".join(failed)
-    return Restoration(restored=False, detail=detail, flows=flows)
+    return Restoration(detail=detail, flows=flows)
 
 
 async def _problem(site: Site, url: str, deployment: str, clock: Clock) -> str | None:
