@@ -13,7 +13,6 @@ import uvicorn
 
 from stack.toxiproxy import address
 from stack.toxiproxy.api import VERSION, app
-from stack.toxiproxy.decode import first_value
 from stack.toxiproxy.errors import ApiError
 from stack.toxiproxy.proxies import Proxies
 
@@ -67,7 +66,7 @@ async def run(given: Flags) -> None:
     try:
         if given.config is not None:
             body = await asyncio.to_thread(given.config.read_bytes)
-            _, error = await proxies.populate(first_value(body))
+            _, error = await proxies.populate(body)
             if error is not None:
                 raise error
         host, port = await address.resolve(address.join(given.host, given.port))

@@ -69,7 +69,7 @@ class _Api:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def populate(self, request: Request) -> Response:
-        done, error = await self._proxies.populate(await _body(request))
+        done, error = await self._proxies.populate(await request.body())
         # A Go slice that was never appended to is null.
         answer = {"proxies": [proxy.as_json() for proxy in done] or None}
         if error is not None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from stack.toxiproxy.decode import members
+from stack.toxiproxy.decode import first_value, members
 from stack.toxiproxy.errors import (
     ApiError,
     bad_body,
@@ -88,7 +88,7 @@ class Proxies:
             self[name].stop()
             del self._proxies[name]
 
-    async def populate(self, body: Any) -> tuple[list[Proxy], ApiError | None]:
+    async def populate(self, body: bytes) -> tuple[list[Proxy], ApiError | None]:
         """Make proxies, and keep those there are if they have the same addresses.
 
         Returns:
@@ -166,10 +166,11 @@ def _require(sent: Mapping[str, Any], where: str = "") -> None:
             raise missing(field + where)
 
 
-def _array(body: Any) -> list[dict[str, Any]]:
+def _array(sent: bytes) -> list[dict[str, Any]]:
+    body = first_value(sent)
     if not isinstance(body, list | None):
         raise bad_body("json: cannot unmarshal value into Go value of type []struct")
-    wanted = [members(sent, "struct field .Proxy", _MEMBERS) for sent in body or ()]
-    for number, sent in enumerate(wanted, start=1):
-        _require(sent, f" at proxy {number}")
+    wanted = [members(one, "struct field .Proxy", _MEMBERS) for one in body or ()]
+    for number, one in enumerate(wanted, start=1):
+        _require(one, f" at proxy {number}")
     return wanted

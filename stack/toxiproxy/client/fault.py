@@ -142,7 +142,7 @@ class Fault:
     def _see(self, route: Route) -> str:
         before = self._before[route.name]
         if before.outcome != "answered":
-            broken = f"a ping on {route.name} {before} before it was put there"
+            broken = f"{route.protocol.ping} on {route.name} {before} before it"
             raise FaultDidNotBite(f"{self} cannot be proved: {broken}")
         for _ in range(_TRIES if self._effect.slows else 1):
             now, counted = route.watch(self._effect)

@@ -41,7 +41,8 @@ class Ping:
 class Protocol:
     """How to ask one sort of server for a sign of life."""
 
-    name: str
+    ping: str
+    """What its ping is called."""
     request: Callable[[int], bytes]
     """The request, with so many bytes of padding for a slow line to carry."""
     answer: re.Pattern[bytes]
@@ -120,16 +121,19 @@ def _http(padding: int) -> bytes:
 
 
 POSTGRES = Protocol(
-    name="PostgreSQL", request=_postgres, answer=re.compile(rb"[SNERv]"), enough=1
+    ping="a PostgreSQL ping",
+    request=_postgres,
+    answer=re.compile(rb"[SNERv]"),
+    enough=1,
 )
 REDIS = Protocol(
-    name="Redis",
+    ping="a Redis ping",
     request=_redis,
     answer=re.compile(rb"\+PONG|-NOAUTH|\$\d"),
     enough=len(b"-NOAUTH"),
 )
 HTTP = Protocol(
-    name="HTTP",
+    ping="an HTTP ping",
     request=_http,
     answer=re.compile(rb"HTTP/1\.[01] \d{3}"),
     enough=len(b"HTTP/1.1 200"),

@@ -77,7 +77,7 @@ class Route:
     def tell(self, now: Ping, before: Ping) -> str:
         """Put a measurement into words."""
         usual = milliseconds(before.ms)
-        which = f"a {self.protocol.name} ping on {self.name}"
+        which = f"{self.protocol.ping} on {self.name}"
         return f"{which} {now}; it took {usual} before"
 
     def _counter(self, effect: Effect) -> int | None:

@@ -1,0 +1,368 @@
+"""The fault proxy's HTTP API answers as Toxiproxy 2.12.0 does."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.test_toxiproxy_process import connect, free_port, running
+
+NOWHERE = "127.0.0.1:1"
+LATENCY = {"type": "latency", "attributes": {"latency": 100}}
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    """A bare HTTP client of one program for all these tests."""
+    with (
+        running() as (client, _),
+        httpx.Client(base_url=client.url, timeout=5) as bare,
+    ):
+        yield bare
+
+
+@pytest.fixture
+def api(http: httpx.Client) -> Iterator[httpx.Client]:
+    """The API, without proxies."""
+    yield http
+    for name in http.get("/proxies").json():
+        http.delete(f"/proxies/{name}")
+
+
+@pytest.fixture
+def proxy(api: httpx.Client) -> str:
+    """The path of a proxy to nowhere."""
+    create(api, "p")
+    return "/proxies/p"
+
+
+def create(api: httpx.Client, name: str, **fields: object) -> dict[str, Any]:
+    """Make a proxy that by default listens on a free port."""
+    body = {"name": name, "listen": "127.0.0.1:0", "upstream": NOWHERE, **fields}
+    answer = api.post("/proxies", json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def error(answer: httpx.Response) -> tuple[int, str]:
+    """What the API refused with: the status, which its body repeats, and the reason."""
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    return answer.status_code, body["error"]
+
+
+def listens(address: str) -> bool:
+    """Whether a connection is accepted there."""
+    try:
+        connect(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_version(api: httpx.Client) -> None:
+    """/version says 2.12.0, to the byte."""
+    answer = api.get("/version")
+    assert answer.text == '{"version": "2.12.0"}\n'
+    assert answer.headers["content-type"] == "application/json;charset=utf-8"
+
+
+def test_each_answer_has_an_id_of_its_own(api: httpx.Client) -> None:
+    """X-Toxiproxy-Request-Id is on every answer and never twice the same."""
+    paths = ("/version", "/proxies", "/proxies/none")
+    ids = {api.get(path).headers["X-Toxiproxy-Request-Id"] for path in paths}
+    assert len(ids) == 3
+
+
+def test_browsers_are_turned_away(api: httpx.Client) -> None:
+    """A User-Agent that begins with Mozilla/ is answered 403."""
+    answer = api.get("/proxies", headers={"User-Agent": "Mozilla/5.0 (X11) Firefox"})
+    assert (answer.status_code, answer.text) == (403, "User agent not allowed\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/proxies/", 404),
+        ("GET", "/metrics", 404),
+        ("PUT", "/proxies", 405),
+        ("GET", "/reset", 405),
+    ],
+)
+def test_no_such_route(api: httpx.Client, method: str, path: str, status: int) -> None:
+    """What the original does not route is 404, or 405 for another method's path."""
+    assert api.request(method, path).status_code == status
+
+
+def test_create_gives_the_proxy(api: httpx.Client) -> None:
+    """A new proxy is 201, in the original's words, with the port that it got."""
+    answer = api.post("/proxies", json={"name": "p", "upstream": "example.test:80"})
+    made = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["content-type"] == "application/json"
+    assert listens(made.pop("listen"))
+    assert made == {
+        "name": "p",
+        "upstream": "example.test:80",
+        "enabled": True,
+        "Logger": {},
+        "toxics": [],
+    }
+
+
+def test_listen_becomes_the_resolved_address(api: httpx.Client) -> None:
+    """A host name in listen is shown as the address that it stands for."""
+    port = free_port()
+    made = create(api, "p", listen=f"localhost:{port}")
+    assert made["listen"] == f"127.0.0.1:{port}"
+
+
+def test_disabled_proxy_keeps_listen_as_written(api: httpx.Client) -> None:
+    """A proxy made disabled does not listen, nor resolve until it is enabled."""
+    port = free_port()
+    made = create(api, "p", listen=f"localhost:{port}", enabled=False)
+    assert (made["listen"], made["enabled"]) == (f"localhost:{port}", False)
+    assert not listens(f"127.0.0.1:{port}")
+    enabled = api.patch("/proxies/p", json={"enabled": True}).json()
+    assert (enabled["listen"], enabled["enabled"]) == (f"127.0.0.1:{port}", True)
+    assert listens(enabled["listen"])
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("{}", "missing required field: name"),
+        ('{"name": "p"}', "missing required field: upstream"),
+        ("", "bad request body: EOF"),
+        ('{"name": "p', "bad request body: unexpected EOF"),
+        ('{"name": "p"', "bad request body: unexpected EOF"),
+        ("[]", "bad request body: "),
+        ("p", "bad request body: "),
+        ('{"name": 5}', "bad request body: json: cannot unmarshal number into Go"),
+        ('{"enabled": 1}', "bad request body: json: cannot unmarshal number into Go"),
+    ],
+)
+def test_create_refuses_bad_bodies(api: httpx.Client, body: str, reason: str) -> None:
+    """A body that is no proxy is 400, with the original's reason."""
+    status, said = error(api.post("/proxies", content=body))
+    assert status == 400
+    assert said.startswith(reason)
+
+
+def test_bodies_are_read_as_go_reads_them(api: httpx.Client) -> None:
+    """Keys in any case count, unknown keys and what follows the body do not."""
+    body = '{"NAME": "p", "Upstream": "a:1", "enabled": null, "color": 1} trailing'
+    made = api.post("/proxies", content=body).json()
+    assert (made["name"], made["upstream"], made["enabled"]) == ("p", "a:1", True)
+
+
+def test_create_refuses_a_name_that_is_taken(api: httpx.Client) -> None:
+    """A second proxy of the same name is 409."""
+    create(api, "p")
+    body = {"name": "p", "upstream": NOWHERE}
+    assert error(api.post("/proxies", json=body)) == (409, "proxy already exists")
+
+
+def test_create_refuses_a_port_that_is_taken(api: httpx.Client) -> None:
+    """A port in use is 500 with Go's words, and there is no such proxy after."""
+    listen = create(api, "p")["listen"]
+    body = {"name": "q", "listen": listen, "upstream": NOWHERE}
+    reason = f"listen tcp {listen}: bind: address already in use"
+    assert error(api.post("/proxies", json=body)) == (500, reason)
+    assert list(api.get("/proxies").json()) == ["p"]
+
+
+def test_create_refuses_an_address_without_port(api: httpx.Client) -> None:
+    """A listen address without a port is 500 with Go's words."""
+    body = {"name": "p", "listen": "local373", "upstream": NOWHERE}
+    status, said = error(api.post("/proxies", json=body))
+    assert status == 500
+    assert said.endswith("address local373: missing port in address")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("POST", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("GET", "/toxics"),
+        ("POST", "/toxics"),
+        ("GET", "/toxics/t"),
+        ("PATCH", "/toxics/t"),
+        ("DELETE", "/toxics/t"),
+    ],
+)
+def test_unknown_proxy(api: httpx.Client, method: str, path: str) -> None:
+    """Whatever is asked of a proxy that is not there, the answer is 404."""
+    answer = api.request(method, f"/proxies/none{path}", content="{}")
+    assert error(answer) == (404, "proxy not found")
+
+
+def test_index_is_a_map_by_name(api: httpx.Client) -> None:
+    """GET /proxies gives every proxy under its name, in the order of names."""
+    for name in ("b", "a"):
+        create(api, name)
+    assert list(api.get("/proxies").json()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_update_changes_what_is_sent(api: httpx.Client, method: str) -> None:
+    """Both methods change the upstream alone, and keep port and toxics."""
+    before = create(api, "p")
+    api.post("/proxies/p/toxics", json=LATENCY)
+    answer = api.request(method, "/proxies/p", json={"upstream": "b:2", "name": "q"})
+    after = answer.json()
+    assert answer.status_code == 200
+    assert (after["name"], after["upstream"]) == ("p", "b:2")
+    assert after["listen"] == before["listen"]
+    assert [toxic["name"] for toxic in after["toxics"]] == ["latency_downstream"]
+
+
+def test_update_moves_the_listener(api: httpx.Client) -> None:
+    """After a change of listen, the new port accepts and the old one refuses."""
+    before = create(api, "p")["listen"]
+    wanted = f"127.0.0.1:{free_port()}"
+    assert api.patch("/proxies/p", json={"listen": wanted}).json()["listen"] == wanted
+    assert (listens(before), listens(wanted)) == (False, True)
+
+
+def test_update_to_a_taken_port_leaves_it_stopped(api: httpx.Client) -> None:
+    """A port in use is 500, and the proxy is off until it is given another."""
+    taken = create(api, "q")["listen"]
+    create(api, "p")
+    assert api.patch("/proxies/p", json={"listen": taken}).status_code == 500
+    assert api.get("/proxies/p").json()["enabled"] is False
+    body = {"listen": "127.0.0.1:0", "enabled": True}
+    assert listens(api.patch("/proxies/p", json=body).json()["listen"])
+
+
+def test_toxics_survive_a_disabled_time(api: httpx.Client, proxy: str) -> None:
+    """Disabling refuses connections; enabling brings back port and toxics."""
+    api.post(f"{proxy}/toxics", json=LATENCY)
+    off = api.patch(proxy, json={"enabled": False}).json()
+    assert not listens(off["listen"])
+    on = api.patch(proxy, json={"enabled": True}).json()
+    assert on == off | {"enabled": True}
+    assert listens(on["listen"])
+
+
+def test_delete_frees_port_and_name(api: httpx.Client) -> None:
+    """A deleted proxy is gone: 204, then 404, and its port refuses."""
+    listen = create(api, "p")["listen"]
+    assert api.delete("/proxies/p").status_code == 204
+    assert api.get("/proxies/p").status_code == 404
+    assert not listens(listen)
+    assert create(api, "p", listen=listen)["listen"] == listen
+
+
+def test_stats_are_on_one_proxy_alone(api: httpx.Client, proxy: str) -> None:
+    """The extra key is where it is documented and nowhere else."""
+    zero = {
+        "connections": 0,
+        "refused": 0,
+        "bytes_upstream": 0,
+        "bytes_downstream": 0,
+        "dropped_bytes": 0,
+        "resets": 0,
+    }
+    assert api.get(proxy).json()["stats"] == zero
+    assert "stats" not in api.get("/proxies").json()["p"]
+    assert "stats" not in api.patch(proxy, json={}).json()
+
+
+def test_populate_makes_proxies(api: httpx.Client) -> None:
+    """POST /populate makes each proxy, enabled unless it says otherwise."""
+    body = [
+        {"name": "a", "listen": "127.0.0.1:0", "upstream": NOWHERE},
+        {"name": "b", "listen": "127.0.0.1:0", "upstream": NOWHERE, "enabled": False},
+    ]
+    answer = api.post("/populate", json=body)
+    made = answer.json()["proxies"]
+    assert answer.status_code == 201
+    assert [(p["name"], p["enabled"]) for p in made] == [("a", True), ("b", False)]
+    assert listens(made[0]["listen"])
+    assert list(api.get("/proxies").json()) == ["a", "b"]
+
+
+def test_populate_keeps_what_is_the_same(api: httpx.Client) -> None:
+    """A proxy with the same addresses is left alone, host names resolved."""
+    listen = create(api, "a")["listen"]
+    api.post("/proxies/a/toxics", json=LATENCY)
+    same = listen.replace("127.0.0.1", "localhost")
+    body = [{"name": "a", "listen": same, "upstream": NOWHERE, "enabled": False}]
+    kept = api.post("/populate", json=body).json()["proxies"][0]
+    assert (kept["listen"], kept["enabled"]) == (listen, True)
+    assert len(kept["toxics"]) == 1
+
+
+def test_populate_replaces_what_differs(api: httpx.Client) -> None:
+    """A proxy with another upstream is made anew on the same port, without toxics."""
+    listen = create(api, "a")["listen"]
+    api.post("/proxies/a/toxics", json=LATENCY)
+    body = [{"name": "a", "listen": listen, "upstream": "b:2"}]
+    new = api.post("/populate", json=body).json()["proxies"][0]
+    assert (new["listen"], new["upstream"], new["toxics"]) == (listen, "b:2", [])
+
+
+@pytest.mark.parametrize("field", ["name", "upstream"])
+def test_populate_checks_all_before_it_makes_any(api: httpx.Client, field: str) -> None:
+    """A field missing in the second proxy is 400, and the first is not made."""
+    good = {"name": "a", "listen": "127.0.0.1:0", "upstream": NOWHERE}
+    answer = api.post("/populate", json=[good, good | {field: ""}])
+    assert error(answer) == (400, f"missing required field: {field} at proxy 2")
+    assert answer.json()["proxies"] is None
+    assert api.get("/proxies").json() == {}
+
+
+def test_populate_keeps_those_before_a_failure(api: httpx.Client) -> None:
+    """Where the second cannot listen, the first is listed, and the third not made."""
+    names = ("a", "b", "c")
+    body = [{"name": n, "listen": "127.0.0.1:0", "upstream": NOWHERE} for n in names]
+    body[1]["listen"] = "local373"
+    answer = api.post("/populate", json=body)
+    assert error(answer)[0] == 500
+    assert [proxy["name"] for proxy in answer.json()["proxies"]] == ["a"]
+    assert list(api.get("/proxies").json()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [("[]", 201), ("{}", 400), ("", 400), ("[5]", 400)]
+)
+def test_populate_with_nothing(api: httpx.Client, body: str, status: int) -> None:
+    """No proxies are null, as Go writes them; what is no array is 400."""
+    answer = api.post("/populate", content=body)
+    assert answer.status_code == status
+    assert answer.json()["proxies"] is None
+
+
+def test_reset_enables_and_clears(api: httpx.Client, proxy: str) -> None:
+    """POST /reset enables every proxy and removes every toxic."""
+    create(api, "q")
+    api.post("/proxies/q/toxics", json=LATENCY)
+    api.patch(proxy, json={"enabled": False})
+    answer = api.post("/reset")
+    assert (answer.status_code, answer.content) == (204, b"")
+    for after in api.get("/proxies").json().values():
+        assert (after["enabled"], after["toxics"]) == (True, [])
+        assert listens(after["listen"])
+
+
+def test_reset_goes_on_after_a_failure(api: httpx.Client) -> None:
+    """One proxy that cannot listen is reported, and does not keep others broken."""
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        taken = "127.0.0.1:{1}".format(*occupant.getsockname())
+        create(api, "a", listen=taken, enabled=False)
+        create(api, "b")
+        for name in ("a", "b"):
+            api.post(f"/proxies/{name}/toxics", json=LATENCY)
+        status, said = error(api.post("/reset"))
+    assert status == 500
+    assert said == f"listen tcp {taken}: bind: address already in use"
+    after = api.get("/proxies").json().values()
+    assert [proxy["toxics"] for proxy in after] == [[], []]
