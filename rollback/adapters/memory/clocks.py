@@ -25,15 +25,13 @@ class FixedClock:
 class AnyioClock:
     """Wall time that goes as anyio's clock does (port `Clock`).
 
-    It says `start` when it is first asked.
+    `start` is the time when anyio's clock reads zero, as trio's `MockClock` does at
+    first.
     """
 
     def __init__(self, start: datetime = START) -> None:
         self._start = start
-        self._origin: float | None = None
 
     def now(self) -> datetime:
         """The time in UTC."""
-        if self._origin is None:
-            self._origin = anyio.current_time()
-        return self._start + timedelta(seconds=anyio.current_time() - self._origin)
+        return self._start + timedelta(seconds=anyio.current_time())
