@@ -9,9 +9,13 @@ help:  ## what can be made
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 ...'; exit 1; }
-	@echo 'setting up .venv (once, about a minute)'
+	@echo 'setting up .venv, once, about a minute:'
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@{ .venv/bin/python -m pip install --disable-pip-version-check \
+	    -c constraints.txt -e '.[dev]' || touch .venv/failed; } 2>&1 \
+	  | tee .venv/install.log \
+	  | awk '/^(Collecting|Installing|Building)/ {printf "."; fflush()} END {print ""}'
+	@if [ -e .venv/failed ]; then rm .venv/failed; tail -20 .venv/install.log; exit 1; fi
 	@touch $@
 
 drill: .venv/installed  ## break the practice stack, roll it back, write reports/drill.html

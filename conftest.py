@@ -1,3 +1,3 @@
 """Where pytest learns of the practice stack and the steps."""
 
-pytest_plugins = ["steps.plugin", "steps.release", "steps.flows"]
+pytest_plugins = ["pytester", "steps.plugin", "steps.release", "steps.flows"]

@@ -2,11 +2,13 @@
 
 pytest-bdd lets some mistakes pass in silence: an `async def` step is never run, of two
 steps that match one is taken, of two scenarios with one name the first is lost, a step
-that skips looks passed. Each is an error here.
+that skips looks passed. Each is an error here. Under CI so is every skip that was not
+announced: CI_EXPECTED_SKIPS is a regular expression for the reasons that are.
 """
 
 import inspect
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from .story import Book, Story
 
 BOOK = pytest.StashKey[Book]()
 STORY = pytest.StashKey[Story]()
+SKIPS = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,11 +45,20 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--stack external needs the address of a site: add --stack-url URL."
         )
+    config.stash[SKIPS] = []
     config.stash[BOOK] = Book(
         listening=config.getoption("--drill"),
         seed=config.getoption("--seed"),
         stack=stack,
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse features in which a scenario would be lost."""
+    for feature in sorted((session.config.rootpath / "features").rglob("*.feature")):
+        lost = duplicate_scenarios(feature.read_text(encoding="utf-8"))
+        if lost:
+            raise pytest.UsageError(f"{feature.name} has two scenarios named: {lost}.")
 
 
 def pytest_collection_modifyitems(
@@ -110,7 +122,7 @@ def story(request: pytest.FixtureRequest) -> Story:
 def pytest_bdd_before_scenario(
     request: pytest.FixtureRequest, feature: Feature, scenario: Scenario
 ) -> None:
-    """A scenario begins; a name that stands twice would have lost one already."""
+    """A scenario begins."""
     book = request.config.stash[BOOK]
     tags = {*feature.tags, *scenario.tags}
     request.node.stash[STORY] = book.begin(scenario.name, feature.name or "", [*tags])
@@ -122,6 +134,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Close the story with how the test really ended, its teardown included."""
     report = yield
+    _note_skip(item.config, report)
     story = item.stash.get(STORY, None)
     if story is not None:
         book = item.config.stash[BOOK]
@@ -154,6 +167,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     book = config.stash[BOOK]
     folder: Path | None = config.getoption("--report")
+    if config.stash[SKIPS] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if not config.getoption("--drill") or not book.stories:
         return
     unproved = [story for story in book.stories if story.outcome != "passed"]
@@ -166,6 +181,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 # -- guards -------------------------------------------------------------------
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name the skips that make a run under CI fail."""
+    skips = config.stash[SKIPS]
+    for reason in sorted(set(skips)):
+        terminalreporter.write_line(f"not announced under CI: {reason}", red=True)
+
+
+def _note_skip(config: pytest.Config, report: pytest.TestReport) -> None:
+    if not report.skipped or not os.environ.get("CI"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    reason = reason.removeprefix("Skipped: ")
+    if not re.search(os.environ.get("CI_EXPECTED_SKIPS", "^$"), reason):
+        config.stash[SKIPS].append(f"{report.nodeid}: {reason}")
 
 
 def pytest_bdd_before_step(step: Step, step_func: Callable[..., Any]) -> None:
