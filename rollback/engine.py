@@ -216,7 +216,8 @@ class Engine:
             detail = f"{candidate} is not live"
             return replace(opened, outcome=Outcome.NOTHING_TO_DO, detail=detail)
         opened = replace(opened, to_deployment=planned.to_deployment)
-        return await self._response.carry_out(planned, opened)
+        url = self.policy.site_url or await self.platform.site_url()
+        return await self._response.carry_out(planned, opened, url=url)
 
     @property
     def _response(self) -> Response:
@@ -254,6 +255,11 @@ class Engine:
             raise UnknownDeployment(deployment_id, where="on the platform")
         return deployment
 
+    async def _release(self, recorded: DeploymentVersion) -> PlatformDeployment:
+        """As on the platform; its commit as recorded, which the platform may lack."""
+        deployment = await self._on_platform(recorded.deployment_id)
+        return replace(deployment, git_sha=recorded.git_sha)
+
     async def _stable(self, candidate: str) -> DeploymentVersion:
         return await track.last_stable(
             self.ledger, self.platform, self.policy.environment, candidate=candidate
@@ -286,7 +292,7 @@ class Engine:
 
     async def _observer(self, deployment_id: str) -> observe.Observer:
         recorded = await self._recorded(deployment_id)
-        candidate = await self._on_platform(deployment_id)
+        candidate = await self._release(recorded)
         window = timedelta(seconds=self.policy.limits.window_seconds)
         return observe.Observer(
             candidate,
@@ -304,7 +310,5 @@ class Engine:
     async def _baseline(self, deployment_id: str) -> PlatformDeployment | None:
         """The stable deployment, to tell the candidate's errors from everybody's."""
         with suppress(Refused):
-            return await self._on_platform(
-                (await self._stable(deployment_id)).deployment_id
-            )
+            return await self._release(await self._stable(deployment_id))
         return None

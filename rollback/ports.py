@@ -89,6 +89,9 @@ class Platform(Protocol):
     async def production_hosts(self) -> tuple[str, ...]:
         """The hosts on which production is served."""
 
+    async def site_url(self) -> str:
+        """The address at which visitors reach production, with its scheme."""
+
     async def live(self) -> Mapping[str, str]:
         """Which deployment each production host serves now (host to deployment id)."""
 

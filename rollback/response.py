@@ -33,7 +33,7 @@ class Policy:
     """What the engine holds itself to. Times in seconds."""
 
     environment: str
-    site_url: str
+    site_url: str | None
     limits: decide.Limits
     budgets: incident.Budgets = field(default_factory=incident.Budgets)
     silence_seconds: int = 30
@@ -54,20 +54,20 @@ class Response:
     clock: Clock
     policy: Policy
 
-    async def carry_out(self, planned: Plan, opened: Incident) -> Incident:
-        """Claim the candidate, do what was planned, make sure, and tell.
+    async def carry_out(self, planned: Plan, opened: Incident, *, url: str) -> Incident:
+        """Claim the candidate, do what was planned, make sure at `url`, and tell.
 
         Raises `AlreadyRollingBack` when somebody else is at it.
         """
         with suppress(LedgerUnreachable):
             await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
         try:
-            return await self._carry_out(planned, opened)
+            return await self._carry_out(planned, opened, url)
         except BaseException:
             await self._interrupted(opened)
             raise
 
-    async def _carry_out(self, planned: Plan, opened: Incident) -> Incident:
+    async def _carry_out(self, planned: Plan, opened: Incident, url: str) -> Incident:
         journal: list[JournalEntry] = []
 
         async def write(entry: JournalEntry) -> None:
@@ -81,7 +81,7 @@ class Response:
             done = await execute.execute(
                 planned, self.targets, clock=self.clock, journal=write
             )
-            seen = await self._verify(planned, opened, done)
+            seen = await self._verify(url, planned, opened, done)
         clocks = incident.Clocks(
             decided_at=opened.opened_at,
             bad_since=incident.from_second(_bad_since(opened)),
@@ -110,14 +110,14 @@ class Response:
         return bool(sent) and all(delivery.problem is None for delivery in sent)
 
     async def _verify(
-        self, planned: Plan, opened: Incident, done: execute.Execution
+        self, url: str, planned: Plan, opened: Incident, done: execute.Execution
     ) -> verify.Restoration:
         if not done.complete:
             failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
             return verify.Restoration(detail=failed)
         return await verify.until_restored(
             self.site,
-            self.policy.site_url,
+            url,
             deployment=planned.to_deployment,
             in_a_row=self.policy.healthy_in_a_row,
             token=opened.id,

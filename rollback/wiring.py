@@ -90,10 +90,9 @@ async def engine(
 
 
 def _policy(settings: Settings, confidence: float | None) -> Policy:
-    url = settings.need("site_url", purpose="to see from outside that it is restored")
     return Policy(
         environment=settings.environment,
-        site_url=url.rstrip("/"),
+        site_url=settings.site_url and settings.site_url.rstrip("/"),
         limits=limits(settings, confidence=confidence),
         budgets=Budgets(
             identify=settings.identify_budget_seconds,

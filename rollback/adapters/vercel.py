@@ -66,6 +66,16 @@ class VercelPlatform:
         """The hosts on which production is served."""
         return _read_as(_hosts, await self._project_now())
 
+    async def site_url(self) -> str:
+        """The first production host, with its scheme."""
+        hosts = await self.production_hosts()
+        if not hosts:
+            raise NotATarget(
+                f"The project {self._project} serves production on no host.",
+                mend="Assign a domain to the project, or set ROLLBACK_SITE_URL.",
+            )
+        return with_scheme(hosts[0])
+
     async def live(self) -> Mapping[str, str]:
         """Which deployment each production host serves; one that serves none is out."""
         hosts = await self.production_hosts()

@@ -63,6 +63,11 @@ class MemoryPlatform:
         await self._reach()
         return tuple(self._hosts)
 
+    async def site_url(self) -> str:
+        """The first production host, with its scheme."""
+        await self._reach()
+        return f"https://{next(iter(self._hosts))}"
+
     async def live(self) -> Mapping[str, str]:
         """Which deployment each production host serves now."""
         await self._reach()
