@@ -21,14 +21,20 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from stack.app.errors import DatabaseBusy, DatabaseConnectionLost, InvalidInput
+from stack.app.errors import (
+    AppError,
+    DatabaseBusy,
+    DatabaseConnectionLost,
+    InvalidInput,
+)
 
 POOL_SIZE = 40  # of fixed size: the pool grows one by one, too slowly on a slow route
 ACQUIRE_S = 5.0
 CONNECT_S = 4  # signing in takes three round trips, also on a slow route
-STATEMENT_S = 5
+STATEMENT_S = 4
 OPERATION_S = 6.0  # a query or a whole transaction; only a silent route takes that long
 HEALTH_S = 1.9  # before the limit of a check: see `_hung_up_after`
+_KEEP_S = 1.0
 _RETRY_S = 0.05  # then the pool gives up, and the next request tries again
 _LOST = ("08", "57P")  # SQLSTATE classes: connection exception, server shutting down
 
@@ -41,6 +47,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._waiting: set[asyncio.Task[Connection]] = set()
+        self._keeper: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo(url),
             kwargs={
@@ -58,9 +65,13 @@ class Database:
     async def open(self) -> None:
         """Start to connect, without waiting for it."""
         await self._pool.open(wait=False)
+        self._keeper = asyncio.create_task(self._keep_full())
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
         await self._pool.close(timeout=1.0)
 
     async def one(self, query: LiteralString, values: Params) -> Row | None:
@@ -117,6 +128,22 @@ class Database:
         if pool.get_stats()["pool_size"] == 0:
             for task in self._waiting:
                 task.cancel()
+
+    async def _keep_full(self) -> None:
+        """Fill the pool after an outage, or a start before the database's.
+
+        The pool itself would grow when somebody waits, one connection at a time.
+        """
+        while True:
+            await asyncio.sleep(_KEEP_S)
+            if self._pool.get_stats()["pool_size"] == POOL_SIZE:
+                continue
+            with contextlib.suppress(AppError):
+                async with self._connection():
+                    pass  # the database is there
+                size = max(1, self._pool.get_stats()["pool_size"])
+                await self._pool.resize(size, POOL_SIZE)
+                await self._pool.resize(POOL_SIZE)
 
 
 class Heartbeat:

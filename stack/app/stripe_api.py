@@ -14,6 +14,7 @@ from stack.app.errors import (
 )
 
 TIMEOUT_S = 5.0
+WEBHOOK_S = 2.0  # a webhook is to be answered soon; what fails is sent again
 TAKEN = frozenset({"succeeded", "processing"})
 
 
@@ -83,8 +84,8 @@ class Stripe:
         return answer.status
 
     async def retrieve(self, intent: str) -> stripe.PaymentIntent:
-        """Give a PaymentIntent as Stripe has it now."""
-        async with _answered():
+        """Give a PaymentIntent as Stripe has it now, within a webhook's time."""
+        async with _answered(WEBHOOK_S):
             return await self._client.v1.payment_intents.retrieve_async(intent)
 
     def event(self, body: bytes, signature: str) -> stripe.Event:
@@ -110,9 +111,9 @@ class Stripe:
 
 
 @asynccontextmanager
-async def _answered() -> AsyncIterator[None]:
+async def _answered(seconds: float = TIMEOUT_S) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(seconds):
             yield
     except stripe.CardError as error:
         raise CardDeclined(error.user_message or "") from error
