@@ -79,17 +79,21 @@ class Shop:
 
 @dataclass
 class Vendor:
-    """The stand-in: its address, the real SDK, and the shop that it tells."""
+    """The stand-in: by plain HTTP, by the real SDK, and the shop that it tells."""
 
-    url: str
+    http: httpx.Client
     sdk: stripe.StripeClient
     shop: Shop
 
     def state(self) -> dict[str, Any]:
         """Look into the stand-in."""
-        answer = httpx.get(f"{self.url}/_control/state", trust_env=False)
+        answer = self.http.get("/_control/state")
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
+
+    def reset(self) -> None:
+        """Start the stand-in afresh."""
+        self.http.post("/_control/reset").raise_for_status()
 
     def pay(self, key: str | None = None, **changes: Any) -> stripe.PaymentIntent:
         """Pay an order, by a Visa card if nothing else is said."""
@@ -110,7 +114,7 @@ def shop() -> Iterator[Shop]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         heard = Shop(f"http://127.0.0.1:{server.server_port}/api/webhooks/stripe")
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield heard
         server.shutdown()
@@ -133,14 +137,21 @@ def url(shop: Shop) -> Iterator[str]:
         assert process.wait(10) == 0
 
 
+@pytest.fixture(scope="module")
+def clients(url: str) -> Iterator[tuple[httpx.Client, stripe.StripeClient]]:
+    """Connect once: to make a TLS context takes longer than a test."""
+    with httpx.Client(base_url=url, trust_env=False) as http, _sdk(url, KEY) as sdk:
+        yield http, sdk
+
+
 @pytest.fixture
-def vendor(url: str, shop: Shop) -> Iterator[Vendor]:
+def vendor(clients: tuple[httpx.Client, stripe.StripeClient], shop: Shop) -> Vendor:
     """Give a stand-in in which nothing was bought."""
-    httpx.post(f"{url}/_control/reset", trust_env=False).raise_for_status()
+    vendor = Vendor(*clients, shop)
+    vendor.reset()
     shop.answers.clear()
     shop.hooks = queue.Queue()
-    with _sdk(url, KEY) as sdk:
-        yield Vendor(url, sdk, shop)
+    return vendor
 
 
 @contextmanager
@@ -178,13 +189,11 @@ def _eventually(holds: Callable[[], bool]) -> None:
 
 
 def test_a_payment_is_taken_and_told(vendor: Vendor) -> None:
-    """A good card pays at once, and a signed event tells the shop a moment later."""
-    asked = time.monotonic()
+    """A good card pays at once, and a signed event tells the shop."""
     intent = vendor.pay()
     assert intent.status == "succeeded"
     assert intent.amount_received == 12_50
     hook = vendor.shop.next()
-    assert hook.at - asked >= 0.3
     assert hook.headers["User-Agent"].startswith("Stripe/1.0 ")
     event = hook.event
     assert (event.object, event.type) == ("event", "payment_intent.succeeded")
@@ -198,7 +207,7 @@ def test_a_payment_is_taken_and_told(vendor: Vendor) -> None:
 
 
 def test_the_state_shows_what_was_taken(vendor: Vendor) -> None:
-    """The state gives the charge with its order, and the delivery with its attempts."""
+    """The state gives the charge with its order, and the delivery a moment later."""
     intent = vendor.pay()
     event = vendor.shop.next().event
     _eventually(lambda: vendor.state()["deliveries"][0]["state"] == "delivered")
@@ -210,7 +219,9 @@ def test_the_state_shows_what_was_taken(vendor: Vendor) -> None:
     assert [one["pending_webhooks"] for one in state["events"]] == [0]
     (delivery,) = state["deliveries"]
     assert (delivery["event"], delivery["type"]) == (event.id, event.type)
-    assert [attempt["status"] for attempt in delivery["attempts"]] == [200]
+    (attempt,) = delivery["attempts"]
+    assert (attempt["status"], attempt["error"]) == (200, None)
+    assert attempt["at"] - delivery["created_at"] >= 0.29
 
 
 @pytest.mark.parametrize(
@@ -330,7 +341,7 @@ def test_a_charge_is_refunded_once(vendor: Vendor) -> None:
 
 
 def test_no_more_is_refunded_than_was_taken(vendor: Vendor) -> None:
-    """Partial refunds add up to the charge, and not beyond."""
+    """Partial refunds add up to the charge, and each event tells of its own moment."""
     charge = vendor.pay().latest_charge
     create: Any = vendor.sdk.v1.refunds.create
     create({"charge": charge, "amount": 12_00})
@@ -338,6 +349,9 @@ def test_no_more_is_refunded_than_was_taken(vendor: Vendor) -> None:
         create({"charge": charge, "amount": 51})
     create({"charge": charge, "amount": 50})
     assert vendor.state()["charges"][0]["refunded"] is True
+    told = vendor.sdk.v1.events.list({"type": "charge.refunded"}).data
+    amounts = [event.data.object["amount_refunded"] for event in told]
+    assert amounts == [12_50, 12_00]
 
 
 def test_what_was_not_paid_is_not_refunded(vendor: Vendor) -> None:
@@ -399,26 +413,32 @@ def test_a_bad_parameter_does_not_use_the_key_up(vendor: Vendor) -> None:
 
 
 def test_the_same_request_at_the_same_time_conflicts(vendor: Vendor) -> None:
-    """While the first is under way, others with its key get 409; money moves once."""
+    """While the first is under way, others with its key get 409; one intent is made."""
+    refused: set[str] = set()
+    # On a busy machine the first may be over before the second has been sent.
+    for number in range(5):
+        vendor.reset()
+        refused |= _sent_at_once(vendor.http.base_url.port, f"k{number}")
+        assert len(vendor.state()["payment_intents"]) == 1
+        if refused:
+            break
+    assert refused == {"idempotency_key_in_use"}
+
+
+def _sent_at_once(port: int | None, key: str) -> set[str]:
+    """Send one order four times at once; give the codes of those refused by 409."""
     body = "amount=1250&currency=gbp&payment_method_types[0]=card"
-    headers = FORM | BEARER | {"Idempotency-Key": "k1"}
-    port = httpx.URL(vendor.url).port
+    headers = FORM | BEARER | {"Idempotency-Key": key}
     lines = [http.client.HTTPConnection("127.0.0.1", port) for _ in range(4)]
     for line in lines:
         line.connect()
     for line in lines:
         line.request("POST", "/v1/payment_intents", body, headers)
     answers = [line.getresponse() for line in lines]
-    bodies = [json.loads(answer.read()) for answer in answers]
+    found = [(answer.status, json.loads(answer.read())) for answer in answers]
     for line in lines:
         line.close()
-    refused = [
-        found["error"]["code"]
-        for answer, found in zip(answers, bodies, strict=True)
-        if answer.status == 409
-    ]
-    assert refused == ["idempotency_key_in_use"] * 3
-    assert len(vendor.state()["payment_intents"]) == 1
+    return {body["error"]["code"] for status, body in found if status == 409}
 
 
 # --- webhooks
@@ -452,7 +472,7 @@ def test_a_wrong_secret_is_told_by_the_signature(vendor: Vendor) -> None:
 def test_a_reset_forgets_what_is_pending(vendor: Vendor) -> None:
     """After a reset no earlier event arrives, and nothing is held."""
     vendor.pay()
-    httpx.post(f"{vendor.url}/_control/reset", trust_env=False).raise_for_status()
+    vendor.reset()
     assert not any(vendor.state().values())
     later = vendor.pay()
     assert vendor.shop.next().event.data.object["id"] == later.id
@@ -464,7 +484,7 @@ def test_a_reset_forgets_what_is_pending(vendor: Vendor) -> None:
 def test_a_wrong_key_is_denied(vendor: Vendor) -> None:
     """An unknown key gets 401, and is not printed whole."""
     with (
-        _sdk(vendor.url, "sk_test_somebody_else") as sdk,
+        _sdk(str(vendor.http.base_url), "sk_test_somebody_else") as sdk,
         pytest.raises(stripe.AuthenticationError, match="Invalid API Key") as caught,
     ):
         sdk.v1.customers.list({"limit": 1})
@@ -474,11 +494,11 @@ def test_a_wrong_key_is_denied(vendor: Vendor) -> None:
 
 def test_the_key_may_come_by_basic_authentication(vendor: Vendor) -> None:
     """The key is taken as a user name, as with curl; without any key it is 401."""
-    url = f"{vendor.url}/v1/customers"
-    assert httpx.get(url, auth=(KEY, ""), trust_env=False).status_code == 200
-    assert httpx.get(url, trust_env=False).status_code == 401
+    get = vendor.http.get
+    assert get("/v1/customers", auth=(KEY, "")).status_code == 200
+    assert get("/v1/customers").status_code == 401
     garbled = {"Authorization": "Basic " + base64.b64encode(b"\xff").decode()}
-    assert httpx.get(url, headers=garbled, trust_env=False).status_code == 401
+    assert get("/v1/customers", headers=garbled).status_code == 401
 
 
 def test_what_is_not_there_is_404(vendor: Vendor) -> None:
@@ -487,7 +507,7 @@ def test_what_is_not_there_is_404(vendor: Vendor) -> None:
         vendor.sdk.v1.payment_intents.retrieve("pi_nope")
     found = (caught.value.http_status, caught.value.code, caught.value.param)
     assert found == (404, "resource_missing", "intent")
-    answer = httpx.get(f"{vendor.url}/v1/nothing", trust_env=False)
+    answer = vendor.http.get("/v1/nothing")
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
@@ -532,8 +552,7 @@ def test_a_missing_parameter_is_named(vendor: Vendor, missing: str) -> None:
 
 def test_a_json_body_is_refused(vendor: Vendor) -> None:
     """Stripe's v1 API reads forms, not JSON."""
-    url = f"{vendor.url}/v1/customers"
-    answer = httpx.post(url, json={"name": "a"}, headers=BEARER, trust_env=False)
+    answer = vendor.http.post("/v1/customers", json={"name": "a"}, headers=BEARER)
     assert answer.status_code == 400
     assert vendor.state()["customers"] == []
 

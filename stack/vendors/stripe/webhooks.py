@@ -41,10 +41,14 @@ class Attempt:
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """An event's way to the shop: ``pending``, ``delivered`` or ``failed``."""
+    """An event's way to the shop: ``pending``, ``delivered`` or ``failed``.
+
+    ``created_at`` is when the event happened, in seconds since the epoch.
+    """
 
     event: str
     type: str
+    created_at: float
     state: str = "pending"
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -74,7 +78,8 @@ class Webhooks:
 
     def send(self, event: Json) -> None:
         """Begin to deliver ``event``, and return at once."""
-        delivery = Delivery(event=event["id"], type=event["type"])
+        kind, now = event["type"], time.time()
+        delivery = Delivery(event=event["id"], type=kind, created_at=now)
         self._deliveries.append(delivery)
         task = asyncio.create_task(self._deliver(event, delivery))
         self._tasks.add(task)
