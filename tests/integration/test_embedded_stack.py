@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +19,11 @@ from redis import Redis
 from stack.backends import Stack, StackError, start
 from stack.backends import redis as redis_server
 from stack.backends.embedded import EmbeddedStack
-from stack.backends.errors import PortOccupied, UnknownStack
+from stack.backends.errors import PortOccupied, StartFailed, UnknownStack
+from stack.backends.ports import Ports, _reserve
+from stack.backends.servers import Readiness, Servers
 from stack.backends.world import identities
+from stack.warden import Server
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +241,39 @@ def test_runs_without_a_redis_server(monkeypatch: pytest.MonkeyPatch) -> None:
         url = stack.addresses["edge"] + "/api/features/timeline"
         assert send(url)[2] == {"name": "timeline", "enabled": True}
         stack.reset()
+
+
+def test_ports_are_kept_from_other_stacks() -> None:
+    """A block of ports is not given twice, though nothing listens on it yet."""
+    ports = Ports(["one", "two"], {})
+    guard = min(ports.numbers.values()) - 1
+
+    with pytest.raises(OSError, match="in use"):
+        _reserve(guard)
+
+    ports.close()
+    _reserve(guard).close()
+
+
+def test_slow_server_shows_its_log() -> None:
+    """A server that is not ready in time is named, with what it has said."""
+    servers = Servers()
+    with closing(servers):
+        log = servers.log("slow")
+        script = "echo still thinking; sleep 600"
+        argv = ["/bin/sh", "-c", script]
+        servers.spawn(Server(name="slow", argv=argv, env={}, cwd="/", log=str(log)))
+        until(
+            lambda: log.exists() and log.read_text() != "", "the server's first words"
+        )
+
+        with pytest.raises(
+            StartFailed, match=r"slow was not ready within 0\.1 s"
+        ) as late:
+            servers.wait([Readiness("slow", lambda: False)], 0.1)
+
+        assert late.value.log == "still thinking"
+    assert not servers.folder.exists()
 
 
 def test_failed_server_shows_its_log(

@@ -39,19 +39,20 @@ class Running:
 @contextmanager
 def running(*options: str, **fields: Any) -> Iterator[Running]:
     """Start the command and wait until it is ready; in the end its exit is awaited."""
-    with command("--json", *options, **fields) as process:
+    with command("--json", "--until-eof", *options, **fields) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line, process.communicate()[1]
+        assert line, told(process)
         said = json.loads(line)
         folder = next(n for n in said["notes"] if n.startswith("Logs")).split()[-1]
         pids = descendants(process.pid)
         yield Running(process=process, said=said, pids=pids, folder=Path(folder))
 
 
-def command(*options: str, **fields: Any) -> "subprocess.Popen[str]":
-    """Start the command in a process group of its own."""
-    return subprocess.Popen(  # noqa: S603 - this checkout's own command
+@contextmanager
+def command(*options: str, **fields: Any) -> Iterator["subprocess.Popen[str]"]:
+    """Start the command in a process group of its own; kill it if the test fails."""
+    with subprocess.Popen(  # noqa: S603 - this checkout's own command
         [fields.pop("python", sys.executable), "-m", "stack", *options],
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -60,7 +61,18 @@ def command(*options: str, **fields: Any) -> "subprocess.Popen[str]":
         text=True,
         start_new_session=True,
         **fields,
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def told(process: "subprocess.Popen[str]") -> str:
+    """Wait for the end of the command, stdin open, and give what it told people."""
+    assert process.stderr is not None
+    return process.stderr.read()
 
 
 def descendants(pid: int) -> dict[int, str]:
@@ -130,7 +142,7 @@ def test_a_signal_leaves_nothing(ending: signal.Signals, code: int) -> None:
 @pytest.mark.slow
 def test_end_of_file_leaves_nothing() -> None:
     """With --until-eof, the death of the program that started it ends the stack."""
-    with running("--until-eof") as stack:
+    with running() as stack:
         assert stack.process.stdin is not None
         stack.process.stdin.close()
 
@@ -144,7 +156,7 @@ def test_a_killed_warden_leaves_nothing() -> None:
     with running() as stack:
         warden = next(pid for pid, line in stack.pids.items() if "warden" in line)
         os.kill(warden, signal.SIGKILL)
-        _, error = stack.process.communicate()
+        error = told(stack.process)
 
     assert stack.process.returncode == 2
     assert "The warden was killed" in error
@@ -158,7 +170,7 @@ def test_a_lost_server_is_told() -> None:
     with running() as stack:
         redis = next(pid for pid, line in stack.pids.items() if "redis" in line)
         os.kill(redis, signal.SIGTERM)
-        _, error = stack.process.communicate()
+        error = told(stack.process)
 
     assert stack.process.returncode == 2
     assert "redis ended by itself with code 0" in error
@@ -175,7 +187,7 @@ def test_interrupted_start_leaves_nothing() -> None:
         )
         pids = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        _, error = process.communicate()
+        error = told(process)
 
     assert process.returncode == 130
     assert "Traceback" not in error

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,18 +109,24 @@ def started(processes: Processes, name: str) -> int:
     return processes.pids[name]
 
 
-def runner(tmp_path: Path, last: str) -> "subprocess.Popen[str]":
-    """Start a runner as a terminal does: in a process group of its own."""
+@contextmanager
+def runner(tmp_path: Path, last: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start a runner as a terminal does; kill it if the test fails."""
     folder = tmp_path / "owned"
     folder.mkdir()
-    return subprocess.Popen(  # noqa: S603 - this interpreter and the script above
+    with subprocess.Popen(  # noqa: S603 - this interpreter and the script above
         [sys.executable, "-c", RUNNER, str(folder), str(tmp_path / "heard"), last],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def pids_of(process: "subprocess.Popen[str]") -> list[int]:
