@@ -18,6 +18,8 @@ from stack.platform.limits import Limits
 from stack.platform.world import World
 from stack.serving import control
 
+WRONG_METHOD = 405
+
 
 def build(world: World) -> Starlette:
     """Build the API of this world, with the controls of the practice stack."""
@@ -36,11 +38,11 @@ class Api:
         return Starlette(
             routes=[
                 *self._routes(),
-                *control(self._state, self._reset),
+                *control(self._world.state, self._reset),
                 Route("/_control/faults", self._set_faults, methods=["POST"]),
                 Route("/_control/live", self._set_live, methods=["POST"]),
             ],
-            exception_handlers={ApiError: _refuse, HTTPException: _unknown},
+            exception_handlers={ApiError: _refuse, HTTPException: self._unknown},
         )
 
     def _routes(self) -> Iterator[Route]:
@@ -54,7 +56,7 @@ class Api:
                 response = await self._answer(endpoint, request)
             except ApiError as error:
                 response = error.response()
-            self._record(endpoint, request, response)
+            self._record(endpoint.name, request, response)
             return response
 
         return answer
@@ -92,45 +94,26 @@ class Api:
             raise ApiError(403, message)
         return True
 
-    def _record(self, endpoint: Endpoint, request: Request, response: Response) -> None:
+    async def _unknown(self, request: Request, error: Exception) -> Response:
+        refusal = ApiError(404, "The requested API endpoint was not found")
+        if isinstance(error, HTTPException) and error.status_code == WRONG_METHOD:
+            refusal = ApiError(405, "This endpoint does not respond to this method")
+        self._record(None, request, refusal.response())
+        return refusal.response()
+
+    def _record(
+        self, endpoint: str | None, request: Request, response: Response
+    ) -> None:
         self._world.calls.append(
             {
                 "at": time.time(),
-                "endpoint": endpoint.name,
+                "endpoint": endpoint,
                 "method": request.method,
                 "path": request.url.path,
                 "query": dict(request.query_params),
                 "status": response.status_code,
             }
         )
-
-    def _state(self) -> dict[str, Any]:
-        world = self._world
-        hosts = world.hosts
-        job = world.job
-        return {
-            "live": world.live,
-            "domains": {host: hosts[host] for host in world.config.domains},
-            "custom_aliases": {
-                host: goal
-                for host, goal in hosts.items()
-                if host not in world.config.domains
-            },
-            "deployments": [
-                {"id": each.id, "name": each.name, "url": each.url}
-                for each in world.deployments.values()
-            ],
-            "auto_assign_custom_domains": world.auto_assign,
-            "last_alias_request": job.answer() if job else None,
-            "rollback_description": world.rollback_description,
-            "faults": world.faults.table,
-            "cache": [
-                {"deployment": key[0], "path": key[2].decode("latin-1")}
-                | {"tags": sorted(entry.tags), "state": entry.state}
-                for key, entry in world.cache.entries.items()
-            ],
-            "calls": list(world.calls),
-        }
 
     def _reset(self) -> None:
         self._world.reset()
@@ -158,14 +141,5 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    return (
-        error.response() if isinstance(error, ApiError) else Response(status_code=500)
-    )
-
-
-async def _unknown(request: Request, error: Exception) -> Response:
-    del request
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:  # noqa: PLR2004 - an HTTP status says itself
-        return ApiError(405, "This endpoint does not respond to this method").response()
-    return ApiError(404, "The requested API endpoint was not found").response()
+    refusal = error if isinstance(error, ApiError) else ApiError(500, str(error))
+    return refusal.response()

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Header = tuple[bytes, bytes]
 Key = tuple[str, bytes, bytes, bytes]
@@ -77,6 +77,19 @@ class Cache:
         """Drop the entries with one of the tags, of the deployments chosen."""
         for key in self._tagged(tags, chosen):
             del self.entries[key]
+
+    def state(self) -> list[dict[str, Any]]:
+        """Give what is kept, the oldest first."""
+        return [
+            {
+                "deployment": deployment,
+                "host": host.decode("latin-1"),
+                "path": path.decode("latin-1"),
+                "tags": sorted(entry.tags),
+                "state": entry.state,
+            }
+            for (deployment, host, path, _), entry in self.entries.items()
+        ]
 
     def _tagged(self, tags: Iterable[str], chosen: Callable[[str], bool]) -> list[Key]:
         wanted = set(tags)

@@ -117,7 +117,6 @@ class World:
             raise ApiError(409, message)
         self.auto_assign = kind == "promote"
         self.rollback_description = None
-        self._arrived = set()
         self._job = request(
             kind,
             came_from=self.live,
@@ -125,6 +124,33 @@ class World:
             domains=self.config.domains,
             faults=self.faults.table,
         )
+        self._arrived = set()
+
+    def state(self) -> dict[str, Any]:
+        """Give everything that is held, for tests to look at.
+
+        ``calls`` are the last requests to the API; one whose reply was lost has the
+        status 102, one that the stand-in does not know has no ``endpoint``.
+        """
+        hosts = self.hosts
+        domains = {host: hosts[host] for host in self.config.domains}
+        return {
+            "live": self.live,
+            "domains": domains,
+            "custom_aliases": {
+                host: goal for host, goal in hosts.items() if host not in domains
+            },
+            "deployments": [
+                {"id": each.id, "name": each.name, "url": each.url}
+                for each in self.config.deployments
+            ],
+            "auto_assign_custom_domains": self.auto_assign,
+            "last_alias_request": self.job.answer() if self.job else None,
+            "rollback_description": self.rollback_description,
+            "faults": self.faults.table,
+            "cache": self.cache.state(),
+            "calls": list(self.calls),
+        }
 
     def _settle(self) -> None:
         job = self._job
