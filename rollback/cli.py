@@ -451,7 +451,7 @@ def drill(
 def _child(arguments: list[str], *, people_to_stderr: bool = False) -> int:
     """Run Python in the checkout and give its exit code; Ctrl-C reaches it too."""
     if not Path("stack/__main__.py").is_file() or not Path("features").is_dir():
-        return _complain(NotACheckout())
+        sys.exit(_complain(NotACheckout()))
     command = [sys.executable, *arguments]
     with subprocess.Popen(  # noqa: S603 - our own modules, no shell
         command, stdout=sys.stderr if people_to_stderr else None

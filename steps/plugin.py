@@ -18,7 +18,8 @@ import pytest
 from pytest_bdd.parser import Feature, Scenario, Step
 from pytest_bdd.steps import step_function_context_registry
 
-from stack.backends import Stack, StackError, start
+from stack.backends import KINDS, Stack, StackError, start
+from stack.backends.errors import UnknownStack
 
 from . import report
 from .story import Book, Story
@@ -41,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Open the book; check the words given."""
     stack = config.getoption("--stack")
+    if stack not in (*KINDS, "external"):
+        raise pytest.UsageError(str(UnknownStack(stack, (*KINDS, "external"))))
     if stack == "external" and not config.getoption("--stack-url"):
         raise pytest.UsageError(
             "--stack external needs the address of a site: add --stack-url URL."
@@ -89,7 +92,7 @@ def stack(request: pytest.FixtureRequest, book: Book) -> Iterator[Stack]:
             book.say(f"practice stack ready in {running.ready_seconds:.1f} s")
             yield running
     except StackError as error:
-        pytest.exit(str(error), returncode=2)
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.fixture
@@ -169,7 +172,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     folder: Path | None = config.getoption("--report")
     if config.stash[SKIPS] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if not config.getoption("--drill") or not book.stories:
+    stopped = session.exitstatus == pytest.ExitCode.USAGE_ERROR
+    if stopped or not config.getoption("--drill") or not book.stories:
         return
     unproved = [story for story in book.stories if story.outcome != "passed"]
     if unproved and session.exitstatus == pytest.ExitCode.OK:

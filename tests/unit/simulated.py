@@ -25,7 +25,6 @@ from rollback.engine import Engine, Policy
 from rollback.model import Answer, Counts, HealthStatus, PlatformDeployment, Signal
 from rollback.targets.application import Application
 
-SITE = "https://wedsync.example"
 HOST = "wedsync.example"
 COMPONENTS = ("api", "database", "redis", "stripe", "auth")
 LIMITS = Limits(
@@ -75,7 +74,7 @@ class World:
             channels=(self.channel,),
             targets={"application": Application(self.platform, timeout_seconds=60)},
             clock=self.clock,
-            policy=Policy(environment="production", site_url=SITE, limits=LIMITS),
+            policy=Policy(environment="production", site_url=None, limits=LIMITS),
         )
 
     def deployment(self, name: str) -> PlatformDeployment:
