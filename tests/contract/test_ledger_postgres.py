@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from rollback.adapters import database
 from rollback.adapters.database import Connection, Database, shielded
 from rollback.adapters.postgres import PostgresLedger
-from rollback.errors import LedgerUnreachable, SettingsInvalid
+from rollback.errors import AlreadyRollingBack, LedgerUnreachable, SettingsInvalid
 from rollback.model import DeploymentVersion, Incident, JournalEntry
 
 AT = datetime(2026, 11, 22, 3, tzinfo=UTC)
@@ -49,6 +49,15 @@ class Watcher:
             [SLEEPING],
         )
         return [row[0] for row in rows]
+
+    def waiting(self) -> int:
+        """How many sessions of this database wait for a lock."""
+        self.connection.execute("SELECT pg_stat_clear_snapshot()")
+        (row,) = self.connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(row[0])
 
     def gets_the_lock(self) -> bool:
         """Whether the lock is to be had at once."""
@@ -107,10 +116,15 @@ async def test_a_cancelled_transaction_leaves_no_orphan(
     ledger_url: str, watcher: Watcher
 ) -> None:
     """When a scope is cancelled, the server has stopped and let go of the lock."""
+    ended: list[type[Exception]] = []
 
     async def work(connection: Connection) -> None:
         await connection.execute("LOCK TABLE held")
-        await connection.execute(SLEEPING)
+        try:
+            await connection.execute(SLEEPING)
+        except psycopg.errors.QueryCanceled as error:
+            ended.append(type(error))
+            raise
 
     target = Database(ledger_url, statement_timeout_seconds=15)
     async with anyio.create_task_group() as tasks:
@@ -119,6 +133,7 @@ async def test_a_cancelled_transaction_leaves_no_orphan(
         began = anyio.current_time()
         tasks.cancel_scope.cancel()
     assert tasks.cancel_scope.cancelled_caught
+    assert ended == [psycopg.errors.QueryCanceled], "cut, and not ended by the server"
     assert anyio.current_time() - began < 1
     assert watcher.sleeping() == []
     assert watcher.gets_the_lock()
@@ -143,13 +158,15 @@ async def test_a_cancellation_between_two_statements_is_not_lost(
     ledger_url: str, watcher: Watcher
 ) -> None:
     """A scope cancelled while nothing executes still stops the next statement."""
-    reached, go_on = anyio.Event(), anyio.Event()
+    reached, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def work(connection: Connection) -> None:
         await connection.execute("LOCK TABLE held")
         reached.set()
         await go_on.wait()
-        await connection.execute(SLEEPING)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await connection.execute(SLEEPING)
+        ended.set()
 
     target = Database(ledger_url, statement_timeout_seconds=15)
     async with anyio.create_task_group() as tasks:
@@ -159,6 +176,7 @@ async def test_a_cancellation_between_two_statements_is_not_lost(
         with anyio.CancelScope(shield=True):
             await anyio.sleep(0.2)
             go_on.set()
+    assert ended.is_set(), "cut, and not ended by the server"
     assert watcher.sleeping() == []
     assert watcher.gets_the_lock()
 
@@ -213,6 +231,32 @@ async def test_a_busy_ledger_is_unreachable(ledger_url: str, watcher: Watcher) -
         with pytest.raises(LedgerUnreachable, match="statement timeout"):
             await ledger.find("dpl_good", "production")
         assert anyio.current_time() - began < 2
+
+
+async def test_claims_that_queued_up_are_decided_one_by_one(
+    ledger_url: str, watcher: Watcher
+) -> None:
+    """Claims that reach the table in the same moment still have one winner."""
+    ledger = PostgresLedger(ledger_url)
+    assert await ledger.incident("none") is None
+    refused: list[AlreadyRollingBack] = []
+
+    async def claim(name: str) -> None:
+        try:
+            await ledger.open_incident(an_incident(name), lease_seconds=60)
+        except AlreadyRollingBack as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        with watcher.connection.transaction():
+            watcher.connection.execute("LOCK TABLE rollback.incidents")
+            for number in range(4):
+                tasks.start_soon(claim, f"inc_{number}")
+            with anyio.fail_after(4):
+                while watcher.waiting() < 4:  # noqa: ASYNC110 - in another process
+                    await anyio.sleep(0.02)
+    assert len(refused) == 3
+    assert len(await ledger.incidents("production", limit=9)) == 1
 
 
 async def test_many_first_calls_create_one_schema(
@@ -320,10 +364,10 @@ def a_version() -> DeploymentVersion:
     )
 
 
-def an_incident(*, detail: str = "") -> Incident:
+def an_incident(name: str = "inc_1", *, detail: str = "") -> Incident:
     """An incident as it is opened."""
     return Incident(
-        id="inc_1",
+        id=name,
         environment="production",
         from_deployment="dpl_bad",
         to_deployment="dpl_good",
