@@ -161,6 +161,7 @@ def _count(
     rows: Iterable[Mapping[str, Any]], codes: Sequence[str], since: datetime
 ) -> tuple[CriticalError, ...]:
     """By code, in the order of the codes; each event once, though pages may overlap."""
+    since = since.replace(microsecond=0)  # Sentry's timestamps are whole seconds
     seen: dict[str, dict[str, datetime]] = {}
     for row in rows:
         at = datetime.fromisoformat(row["timestamp"])
