@@ -160,10 +160,12 @@ def summary(story: Story, record: Record) -> str:
     for second in record.seconds:
         total.update({name: getattr(second, name) for name in timeline.OUTCOMES})
     said = ", ".join(f"{total[name]} {name}" for name in timeline.OUTCOMES)
+    late = sum(r["t"] > story.ended_at > 0 for r in story.requests)
     slowest = max(record.seconds, key=lambda second: second.p95_ms or 0)
     return (
-        f"{len(story.requests)} requests in {record.end:.0f} seconds: {said}. The "
-        f"slowest second was second {slowest.at}, with a p95 of "
+        f"{len(story.requests)} requests: {said}"
+        f"{f'; {late} of them after the end, as the load stopped' if late else ''}. "
+        f"The slowest second was second {slowest.at}, with a p95 of "
         f"{NOT_MEASURED if slowest.p95_ms is None else ms(slowest.p95_ms)}."
     )
 
@@ -280,7 +282,7 @@ def day(at: str) -> str:
 def clock(at: object, start: float) -> str | None:
     """A time as seconds from the scenario's start."""
     passed = since(start, at)
-    return None if passed is None else duration(passed)
+    return None if passed is None else f"{passed:.1f}{SPACE}s"
 
 
 def words(name: str) -> str:

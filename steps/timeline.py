@@ -74,6 +74,7 @@ class Moment:
 class Record:
     """All that a timeline shows; what was not measured is empty."""
 
+    begin: float
     end: float
     seconds: tuple[Second, ...]
     served: tuple[Stretch, ...]
@@ -111,13 +112,9 @@ def per_second(requests: Sequence[Row], start: float) -> tuple[Second, ...]:
 def _second(at: int, requests: Sequence[Row]) -> Second:
     outcomes = [r.get("outcome") for r in requests]
     ok, failed = outcomes.count("ok"), outcomes.count("failed")
-    return Second(
-        at=at,
-        ok=ok,
-        failed=failed,
-        unknown=len(outcomes) - ok - failed,
-        p95_ms=p95([r["ms"] for r in requests if r.get("ms") is not None]),
-    )
+    unknown = len(outcomes) - ok - failed
+    times = [r["ms"] for r in requests if r.get("ms") is not None]
+    return Second(at=at, ok=ok, failed=failed, unknown=unknown, p95_ms=p95(times))
 
 
 def stretches(
@@ -165,10 +162,8 @@ def role(story: Story) -> Callable[[Row], str]:
     names = {stable: "stable", (story.verdict or {}).get("deployment"): "candidate"}
 
     def name(look: Row) -> str:
-        deployment = look.get("deployment")
-        if deployment is None:
-            return "no answer"
-        return names.get(deployment) or f"…{str(deployment)[-6:]}"
+        who = look.get("deployment")
+        return "no answer" if who is None else names.get(who) or f"…{str(who)[-6:]}"
 
     return name
 
@@ -182,9 +177,12 @@ def record(story: Story) -> Record:
     )
     points = moments(story)
     at = {moment.kind: moment.at for moment in points}
-    ends = [story.ended_at - start, 1.0, *at.values(), *(s.end for s in health)]
-    end = math.ceil(max(*ends, *(s.at + 1 for s in seconds)))
+    begins = [*at.values(), *(s.begin for s in health), *(s.at for s in seconds)]
+    begin = math.floor(min(begins, default=0))
+    ends = [story.ended_at - start, *at.values(), *(s.end for s in health)]
+    end = math.ceil(max(begin + 1, *ends, *(s.at + 1 for s in seconds)))
     return Record(
+        begin=begin,
         end=end,
         seconds=seconds,
         served=stretches(story.looks, start, role(story)),
@@ -212,11 +210,12 @@ class Scale:
         return round(self.begin + share * (self.end - self.begin), 2)
 
 
-def ticks(high: float, most: int) -> tuple[int, ...]:
-    """At most so many round steps from 0 up to `high`, and 0 itself."""
-    power = 10 ** max(math.floor(math.log10(max(high, 1) / most)), 0)
-    step = next(n * power for n in (1, 2, 5, 10) if high / (n * power) <= most)
-    return tuple(range(0, math.floor(high) + 1, step))
+def ticks(low: float, high: float, most: int) -> tuple[int, ...]:
+    """At most so many round steps from `low` to `high`: those of 1, 2, 5, 10..."""
+    span = max(high - low, 1)
+    power = 10 ** max(math.floor(math.log10(span / most)), 0)
+    step = next(n * power for n in (1, 2, 5, 10) if span / (n * power) <= most)
+    return tuple(range(math.ceil(low / step) * step, math.floor(high) + 1, step))
 
 
 def spread(
@@ -264,7 +263,7 @@ class Drawing:
 
 def draw(shown: Record, width: float) -> Drawing:
     """Lay a timeline out; `width` below 500 takes the short names."""
-    x = Scale(min([0, *(s.at for s in shown.seconds)]), shown.end, LEFT, width - RIGHT)
+    x = Scale(shown.begin, shown.end, LEFT, width - RIGHT)
     most = max([1, *(s.requests for s in shown.seconds)])
     slowest = max([SLOW_MS, *(s.p95_ms or 0 for s in shown.seconds)])
     times = Scale(0, slowest * 1.2, TIMES[1], TIMES[0])
@@ -275,7 +274,7 @@ def draw(shown: Record, width: float) -> Drawing:
         times=times,
         line=line(shown.seconds, x, times),
         labels=_labels(shown.moments, x, width),
-        every=ticks(shown.end, max(int(width / 75), 1)),
+        every=ticks(shown.begin, shown.end, int(width / 75)),
     )
 
 
@@ -294,6 +293,6 @@ def _labels(
     shown: Sequence[Moment], x: Scale, width: float
 ) -> tuple[tuple[Moment, str, float], ...]:
     texts = [m.short if width < 500 else m.name for m in shown]
-    widths = [max(len(text), 6) * GLYPH + 8 for text in texts]
+    widths = [max(len(text), 6) * GLYPH + 10 for text in texts]
     centres = spread([x(m.at) for m in shown], widths, 0, width)
     return tuple(zip(shown, texts, centres, strict=True))

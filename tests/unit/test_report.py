@@ -179,7 +179,9 @@ def test_what_is_missing_is_said_to_be_not_measured() -> None:
     )
     html = report.render({}, [story])
     visible = re.sub(r"(?s)<style>.*?</style>", "", html)
-    assert visible.count("not measured") > 20
+    for said in ("took <b>{}</b>", "seed <b>{}</b>", '<big class="small">{}</big>'):
+        assert said.format("not measured") in visible
+    assert visible.count("<small><b>not measured</b>") == len(report.PHASES)
     assert "0.0\N{NO-BREAK SPACE}" not in visible
     assert 'class="not measured' not in html
     Reader(html)
@@ -240,6 +242,14 @@ def test_figures_are_held_against_the_budgets_of_the_phases(rolled_back: Story) 
         ("fault to restored", 360, False),
     ]
     assert [f.bar.seconds for f in found] == pytest.approx([2, 0.8, 2.8])
+
+
+def test_a_budget_that_is_known_in_part_is_no_budget(rolled_back: Story) -> None:
+    """What initiate may take is not held against initiate and verify."""
+    assert rolled_back.incident
+    del rolled_back.incident["phases"]["verify"]
+    found = report.figures([report.card(rolled_back, 1)])
+    assert [f.bar.budget for f in found] == [120, None, None]
 
 
 def test_a_figure_names_the_scenario_that_has_none(rolled_back: Story) -> None:

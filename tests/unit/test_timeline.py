@@ -57,10 +57,10 @@ def test_the_parts_of_a_column_stand_on_one_another() -> None:
     assert second.requests == 8
 
 
-@pytest.mark.parametrize("late", [0.0, 4.0, 11.9, 12.5])
+@pytest.mark.parametrize("late", [-1.0, 0.0, 4.0, 11.9, 12.5])
 @pytest.mark.parametrize("width", WIDTHS.values())
 def test_marks_and_labels_stay_within_the_drawing(width: float, late: float) -> None:
-    """Also where everything happens at once: at the beginning, the end or after it."""
+    """Also where everything happens at once: at the start, before it, at the end."""
     at = [iso(START + late + i / 100) for i in range(4)]
     names = ("injected_at", "proved_at", "healed_at")
     shown = timeline.record(
@@ -145,10 +145,17 @@ def test_deployments_are_named_by_their_part() -> None:
     assert [s.value for s in served] == ["candidate", "stable", "no answer", "…mebody"]
 
 
-@pytest.mark.parametrize("high", [1, 3, 28, 47, 3600, 12_000])
-def test_ticks_are_few_and_reach_far(high: float) -> None:
-    """An axis has at most the steps asked for, and they span more than half of it."""
-    found = timeline.ticks(high, 4)
-    assert found[0] == 0
-    assert 2 <= len(found) <= 5
-    assert found[-1] > high / 2
+def test_the_axis_begins_where_something_is_known() -> None:
+    """The time before the first measurement takes no room; its seconds still count."""
+    shown = timeline.record(story(requests=[request(7.5)], looks=[look(6.2)]))
+    assert (shown.begin, shown.end) == (6, 12)
+
+
+@pytest.mark.parametrize("low", [0, 17])
+@pytest.mark.parametrize("span", [1, 3, 28, 47, 3600, 12_000])
+def test_ticks_are_few_and_reach_far(low: float, span: float) -> None:
+    """An axis has at most the steps asked for, all of them on it."""
+    found = timeline.ticks(low, low + span, 4)
+    assert 1 <= len(found) <= 5
+    assert low <= found[0] < low + span
+    assert low + span / 2 < found[-1] <= low + span
