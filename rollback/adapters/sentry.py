@@ -89,8 +89,8 @@ class SentryErrors:
                 return _count(await self._rows(query), codes, since)
         except web.LOST as error:
             raise SourceDown(
-                f"Sentry at {self._client.base_url.host} does not answer: "
-                f"{str(error) or 'too slow'}."
+                f"Sentry at {self._client.base_url} does not answer: "
+                f"{web.reason(error)}."
             ) from error
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise SourceDown(f"Sentry's answer cannot be read: {error!r}.") from error

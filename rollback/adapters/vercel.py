@@ -147,8 +147,8 @@ class VercelPlatform:
             return error.response
         except web.LOST as error:
             raise PlatformUnreachable(
-                f"Vercel's API at {self._client.base_url.host} does not answer: "
-                f"{_reason(error)}."
+                f"Vercel's API at {self._client.base_url} does not answer: "
+                f"{web.reason(error)}."
             ) from error
         return response
 
@@ -160,7 +160,7 @@ class VercelPlatform:
         except web.LOST as error:
             raise PlatformUnreachable(
                 f"No answer from Vercel to POST {path}, which it may have taken: "
-                f"{_reason(error)}."
+                f"{web.reason(error)}."
             ) from error
 
     async def _send(
@@ -183,10 +183,6 @@ def _accepted(response: httpx.Response) -> httpx.Response:
     if response.status_code in UNSUITABLE:
         raise NotATarget(f"Vercel cannot do {asked}: {said}.")
     raise PlatformUnreachable(f"Vercel could not answer {asked}: {said}.")
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _read_as(read: Callable[[Any], T], response: httpx.Response) -> T:

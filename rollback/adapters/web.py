@@ -1,5 +1,6 @@
 """What the adapters that speak HTTP have in common."""
 
+import logging
 from typing import Any
 
 import httpx
@@ -9,12 +10,16 @@ __all__ = [
     "TryAgain",
     "client",
     "raise_if_passing",
+    "reason",
     "sentence",
     "worth_retrying",
 ]
 
 LONGEST_WAIT_SECONDS = 5.0
 TOO_MANY = 429
+
+# Without a handler of its own, each retry would be a bare line on the user's stderr.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 LOST = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
 """What a request raises when no usable answer came."""
@@ -60,6 +65,8 @@ def worth_retrying(error: Exception) -> bool | float:
     if isinstance(error, TryAgain):
         wait = retry_after(error.response)
         return True if wait is None else wait <= LONGEST_WAIT_SECONDS and wait
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return False
     return isinstance(error, (httpx.TransportError, TimeoutError))
 
 
@@ -69,6 +76,11 @@ def retry_after(response: httpx.Response) -> float | None:
         return max(0.0, float(response.headers["retry-after"]))
     except (KeyError, ValueError):
         return None
+
+
+def reason(error: Exception) -> str:
+    """What a client says of an answer that did not come, without its full stop."""
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def sentence(response: httpx.Response) -> str:

@@ -179,6 +179,14 @@ async def test_what_came_before_does_not_count(
     assert await asked(source) == {LOST: 1}
 
 
+async def test_the_second_of_the_beginning_counts(
+    source: ErrorSource, report: Report
+) -> None:
+    """An error after the moment is counted, also when Sentry cuts off its fraction."""
+    report(LOST, at=SINCE + timedelta(seconds=0.7))
+    assert await asked(source, since=SINCE + timedelta(seconds=0.5)) == {LOST: 1}
+
+
 async def test_other_codes_do_not_count(source: ErrorSource, report: Report) -> None:
     """A code that is not critical is not told."""
     report("CACHE_UNAVAILABLE")
