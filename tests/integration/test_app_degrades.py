@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import psycopg
@@ -384,8 +385,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def alone(log: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """One deployment of the app, and nothing else in the world."""
+def alone(
+    log: Path, **changed: str
+) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    """One deployment of the app, and nothing else in the world, once it answers."""
     port, nowhere = free_port(), f"127.0.0.1:{free_port()}"
     environment = {
         "PATH": os.environ["PATH"],
@@ -402,7 +405,7 @@ def alone(log: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
         "AUTH_URL": f"http://{nowhere}",
         "AUTH_SERVICE_KEY": "auth_test_service_key",
         "SENTRY_DSN": f"http://{'0' * 32}@{nowhere}/1",
-    }
+    } | changed
     command = [sys.executable, "-m", "stack.app"]
     with (
         log.open("wb") as output,
@@ -411,7 +414,16 @@ def alone(log: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
         ) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
+
+        def answers() -> bool:
+            assert process.poll() is None, log.read_text()
+            try:
+                return bool(health(client).status_code)
+            except httpx.ConnectError:
+                return False
+
         try:
+            until(answers, "the app answers")
             yield client, process
         finally:
             process.kill()
@@ -422,16 +434,7 @@ def test_the_app_starts_answers_and_ends_without_anything_that_it_needs(
 ) -> None:
     """It says that all is lost, refuses at once though Sentry is lost too, and ends."""
     log = tmp_path / "app.log"
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return bool(health(client).status_code)
-        except httpx.ConnectError:
-            return False
-
     with alone(log) as (client, process):
-        until(answers, "the app answers")
         assert unhealthy(health(client)) == {"database", "redis", "stripe", "auth"}
         began = time.monotonic()
         assert refusal(submit(client)) == (503, "DATABASE_CONNECTION_LOST")
@@ -440,3 +443,57 @@ def test_the_app_starts_answers_and_ends_without_anything_that_it_needs(
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
     assert "Traceback" not in log.read_text()
+
+
+class Babbler(BaseHTTPRequestHandler):
+    """Answers everything with 200 and no JSON, and keeps what it was sent."""
+
+    heard: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        """Take a request."""
+        sent = self.rfile.read(int(self.headers["content-length"]))
+        packing = self.headers.get("content-encoding", "identity")
+        headers = {"content-encoding": packing}
+        self.heard.append(httpx.Response(200, headers=headers, content=sent).content)
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"hm")
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def babbler() -> Iterator[str]:
+    """Where the babbler listens."""
+    Babbler.heard.clear()
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Babbler) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        pool.submit(server.serve_forever)
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_no_password_leaves_with_the_report_of_a_bug(
+    babbler: str, tmp_path: Path
+) -> None:
+    """What Sentry is sent when a sign-up meets a bug holds nothing that was entered."""
+    changed = {
+        "AUTH_URL": f"http://{babbler}",
+        "SENTRY_DSN": f"http://{'0' * 32}@{babbler}/1",
+    }
+    with alone(tmp_path / "app.log", **changed) as (client, _):
+        assert refusal(sign_up(client)) == (500, "INTERNAL")
+        until(lambda: len(Babbler.heard) == 2, "the account and the report")
+
+    account, report = Babbler.heard
+    assert b"correct-Horse-7" in account
+    assert b"JSONDecodeError" in report
+    for secret in (b"Horse", b"example.com", b"auth_test", b"sk_test", b"whsec"):
+        assert secret not in report
