@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -114,6 +115,40 @@ def test_a_slow_dial_holds_up_nobody(client: Client) -> None:
             "three clients are accepted",
         )
         assert client.proxy("p")["stats"]["refused"] == 0
+
+
+def test_a_client_that_breaks_off_is_told_upstream(client: Client) -> None:
+    """A client that resets its connection ends the upstream's too, after its data."""
+    heard = []
+
+    def listen_to_the_end(connection: socket.socket) -> None:
+        heard.append(receive(connection, 100))
+
+    with upstream(listen_to_the_end) as address:
+        listen = client.create("p", address)["listen"]
+        with connect(listen) as connection:
+            connection.sendall(b"well")
+            until(
+                lambda: client.proxy("p")["stats"]["bytes_upstream"] == 4,
+                "the data is through",
+            )
+            break_off(connection)
+        until(lambda: heard == [b"well"], "the server sees the end")
+
+
+def test_a_server_that_breaks_off_is_told_downstream(client: Client) -> None:
+    """An upstream that resets its connection ends the client's too."""
+    with upstream(break_off) as address:
+        listen = client.create("p", address)["listen"]
+        with connect(listen) as connection:
+            assert connection.recv(1) == b""
+
+
+def break_off(connection: socket.socket) -> None:
+    """Close with a reset."""
+    no_linger = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+    connection.close()
 
 
 def test_stats_tell_what_flows(client: Client, listen: str) -> None:

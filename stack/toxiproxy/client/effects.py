@@ -7,8 +7,10 @@ from stack.toxiproxy.client.ping import Outcome, Ping
 
 _NOTICEABLE_MS = 10.0
 """Less than this on loopback is noise."""
-_SLACK_MS = 5.0
-"""How much slower than usual the ping before the fault may have been."""
+_CERTAIN_MS = 100.0
+"""So much a single ping is seldom late by itself, even on a busy machine."""
+_SEVERAL = 5
+"""So many pings in a row are not late by themselves: noise comes and goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Effect:
     """How late it is at most."""
     padding: int = 0
     """Bytes that a ping must carry to feel it."""
+    tries: int = 1
+    """How often it may fail to show, for a fault that is not always felt."""
     counter: str = ""
     """What our fault proxy counts as it bites; the original has no such counters."""
 
@@ -33,17 +37,25 @@ class Effect:
         """Whether pings are still answered."""
         return self.outcome == "answered"
 
+    @property
+    def pings(self) -> int:
+        """How many pings in a row have to feel it."""
+        return _SEVERAL if self.slows and self.late_ms < _CERTAIN_MS else 1
+
     def bites(self, now: Ping, before: Ping) -> bool:
         """Judge a ping under the fault by the one before it."""
-        enough = max(self.late_ms - _SLACK_MS, _NOTICEABLE_MS)
-        late_enough = not self.slows or now.ms - before.ms >= enough
-        return now.outcome == self.outcome and late_enough
+        if not self.slows:
+            return now.outcome == self.outcome
+        long_enough = now.ms >= self.late_ms
+        return now.outcome == "answered" and long_enough and self._is_late(now, before)
 
     def is_over(self, now: Ping, before: Ping) -> bool:
         """Judge a ping after the fault by the one before it."""
-        allowed = max(self.late_ms / 2, _NOTICEABLE_MS)
-        quick_again = not self.slows or now.ms - before.ms < allowed
-        return now.outcome == "answered" and quick_again
+        well = not self.slows or not self._is_late(now, before)
+        return now.outcome == "answered" and well
+
+    def _is_late(self, now: Ping, before: Ping) -> bool:
+        return now.ms - before.ms >= max(self.late_ms / 2, _NOTICEABLE_MS)
 
 
 def latency(*, latency: int, jitter: int) -> Effect:
@@ -52,6 +64,7 @@ def latency(*, latency: int, jitter: int) -> Effect:
         toxics=_toxics("latency", "downstream", latency=latency, jitter=jitter),
         late_ms=latency - jitter,
         longest_ms=latency + jitter,
+        tries=3 if jitter else 1,
     )
 
 

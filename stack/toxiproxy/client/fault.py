@@ -10,8 +10,6 @@ from stack.toxiproxy.client.effects import Effect
 from stack.toxiproxy.client.ping import Ping
 from stack.toxiproxy.client.route import Route
 
-_TRIES = 5
-"""Pings in one of which jitter has to show."""
 _PAUSE_SECONDS = 0.05
 """Between two looks at whether a route is well again."""
 
@@ -144,11 +142,19 @@ class Fault:
         if before.outcome != "answered":
             broken = f"{route.protocol.ping} on {route.name} {before} before it"
             raise FaultDidNotBite(f"{self} cannot be proved: {broken}")
-        for _ in range(_TRIES if self._effect.slows else 1):
-            now, counted = route.watch(self._effect)
-            if counted and self._effect.bites(now, before):
+        for _ in range(self._effect.tries):
+            now, bitten = self._measure(route, before)
+            if bitten:
                 return route.tell(now, before)
         raise FaultDidNotBite(f"{self} does not bite: {route.tell(now, before)}")
+
+    def _measure(self, route: Route, before: Ping) -> tuple[Ping, bool]:
+        """Ping until one ping does not feel the fault, or enough have."""
+        for _ in range(self._effect.pings):
+            now, counted = route.watch(self._effect)
+            if not counted or not self._effect.bites(now, before):
+                return now, False
+        return now, True
 
     def _see_over(self, route: Route) -> str:
         before = self._before[route.name]
