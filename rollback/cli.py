@@ -439,7 +439,8 @@ def drill(
     Example: rollback drill -k stripe --report /tmp/drill
     """
     arguments = ["-m", "pytest", *QUIETLY, "-m", "drill", "--drill", "--stack", stack]
-    arguments += ["--seed", str(seed), "--report", str(report)]
+    # Written with "=": pytest would take a folder that stands alone for its root.
+    arguments += [f"--seed={seed}", f"--report={report}"]
     arguments += ["-k", expression] if expression else []
     code = _child(arguments, people_to_stderr=as_json)
     written = report / "drill.json"
