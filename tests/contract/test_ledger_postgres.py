@@ -134,7 +134,7 @@ async def test_a_cancelled_transaction_leaves_no_orphan(
         tasks.cancel_scope.cancel()
     assert tasks.cancel_scope.cancelled_caught
     assert ended == [psycopg.errors.QueryCanceled], "cut, and not ended by the server"
-    assert anyio.current_time() - began < 1
+    assert anyio.current_time() - began < 5
     assert watcher.sleeping() == []
     assert watcher.gets_the_lock()
 
@@ -193,7 +193,7 @@ async def test_the_server_itself_ends_a_statement(
     began = anyio.current_time()
     with pytest.raises(psycopg.errors.QueryCanceled, match="statement timeout"):
         await target.transaction(work)
-    assert anyio.current_time() - began < 2
+    assert anyio.current_time() - began < 5
     assert watcher.sleeping() == []
 
 
@@ -230,7 +230,7 @@ async def test_a_busy_ledger_is_unreachable(ledger_url: str, watcher: Watcher) -
         began = anyio.current_time()
         with pytest.raises(LedgerUnreachable, match="statement timeout"):
             await ledger.find("dpl_good", "production")
-        assert anyio.current_time() - began < 2
+        assert anyio.current_time() - began < 5
 
 
 async def test_claims_that_queued_up_are_decided_one_by_one(

@@ -192,11 +192,10 @@ async def test_a_dry_run_names_the_hosts(trial: Trial) -> None:
 async def test_a_rollback_moves_every_host_in_time(trial: Trial) -> None:
     """It is accepted at once, and the hosts follow."""
     await trial.platform.roll_back(trial.good, description="INC-1: 5xx & <more>")
-    assert trial.bad in (await trial.platform.live()).values()
     asked = await request_of(trial)
     assert (asked.kind, asked.to_deployment) == ("rollback", trial.good)
     assert asked.from_deployment == trial.bad
-    assert asked.status in ("pending", "in-progress")
+    assert asked.status in ("pending", "in-progress", "succeeded")
     await until_live(trial, trial.good)
 
     async def succeeded() -> bool:

@@ -94,7 +94,7 @@ async def test_a_limit_is_waited_for(
     stand_in.faults(project={"status": 429, "retry_after": 1})
     began = anyio.current_time()
     assert await platform.production_hosts()
-    assert 1 <= anyio.current_time() - began < 3
+    assert 1 <= anyio.current_time() - began < 5
     assert stand_in.asked("project") == [429, 200]
 
 

@@ -118,7 +118,7 @@ async def test_the_deadline_is_kept(kind: str, site: Site) -> None:
     assert answer.status is None
     assert answer.problem
     assert "0.6 s" in answer.problem
-    assert 0.6 <= answer.seconds < 1.5
+    assert 0.6 <= answer.seconds < 3
 
 
 @real_only
