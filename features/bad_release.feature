@@ -4,9 +4,10 @@ Feature: A bad release is noticed, undone and reported
   still works, so going back restores the site.
 
   Background:
-    Given v1 is the stable release
+    Given visitors come to the site
+    And v1 is the stable release
     And v2 has just gone live
-    And visitors use the site without trouble
+    And the site is in its steady state
     And the gate is watching v2
 
   @postgres

@@ -4,9 +4,10 @@ Feature: The gate lets a good release pass
   cries wolf is switched off within a week.
 
   Scenario: A healthy release passes the gate
-    Given v1 is the stable release
+    Given visitors come to the site
+    And v1 is the stable release
     And v2 has just gone live
-    And visitors use the site without trouble
+    And the site is in its steady state
     When the gate watches v2 for 15 seconds
     Then the gate says healthy
     And v2 is still live

@@ -1,5 +1,6 @@
 """The command line: parse, call, print, exit code. No decisions."""
 
+import os
 import subprocess
 import sys
 import traceback
@@ -417,7 +418,9 @@ def up(stack: str, port: int | None, seed: int, *, as_json: bool) -> None:
     arguments = ["-m", "stack", "--stack", stack, "--seed", str(seed)]
     arguments += ["--port", str(port)] if port is not None else []
     arguments += ["--json"] if as_json else []
-    sys.exit(_child(arguments))
+    _require_checkout()
+    # No process of ours stays in between: what ends the stack's runner ends the stack.
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell
 
 
 @main.command("drill")
@@ -442,6 +445,7 @@ def drill(
     # Written with "=": pytest would take a folder that stands alone for its root.
     arguments += [f"--seed={seed}", f"--report={report}"]
     arguments += ["-k", expression] if expression else []
+    _require_checkout()
     code = _child(arguments, people_to_stderr=as_json)
     written = report / "drill.json"
     if as_json and written.is_file():
@@ -449,16 +453,20 @@ def drill(
     sys.exit({0: 0, 1: 1, 2: INTERRUPTED}.get(code, 2))
 
 
-def _child(arguments: list[str], *, people_to_stderr: bool = False) -> int:
-    """Run Python in the checkout and give its exit code; Ctrl-C reaches it too."""
+def _require_checkout() -> None:
     if not Path("stack/__main__.py").is_file() or not Path("features").is_dir():
         sys.exit(_complain(NotACheckout()))
-    command = [sys.executable, *arguments]
+
+
+def _child(arguments: list[str], *, people_to_stderr: bool) -> int:
+    """Run Python and give its exit code; it ends when we do, however that happens."""
     with subprocess.Popen(  # noqa: S603 - our own modules, no shell
-        command, stdout=sys.stderr if people_to_stderr else None
+        [sys.executable, *arguments, "--until-eof"],
+        stdin=subprocess.PIPE,
+        stdout=sys.stderr if people_to_stderr else None,
     ) as child:
         while True:
             try:
                 return child.wait()
             except KeyboardInterrupt:
-                continue
+                continue  # the terminal has told the child too, and it cleans up

@@ -90,8 +90,10 @@ def _table(stack: Stack) -> str:
         rows[release] = f"{stack.deployment_urls[release]}  {identity}"
     width = max(map(len, rows))
     lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
+    settings = [f"export {name}='{value}'" for name, value in stack.environment.items()]
     ready = f"Ready in {stack.ready_seconds:.1f} s. Ctrl-C ends it."
-    return "\n".join([*lines, ready])
+    hint = "To point the command at it, in another terminal:"
+    return "\n".join([*lines, "", hint, *settings, "", ready])
 
 
 def _ended(watched: list[Any]) -> bool:

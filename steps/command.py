@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import children
+from .children import WITH_US
+
 KEEP = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -89,6 +92,7 @@ class Command:
         environment = {k: v for k, v in os.environ.items() if k in KEEP}
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-m", "rollback", *arguments],
+            preexec_fn=WITH_US,  # noqa: PLW1509 - one call of the kernel, no lock
             env=environment | dict(self.settings),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -103,13 +107,7 @@ class Command:
 
 def end(running: Running) -> None:
     """End it if it still runs, and close its pipes."""
-    if running.process.poll() is None:
-        running.process.terminate()
-        try:
-            running.process.wait(10)
-        except subprocess.TimeoutExpired:
-            running.process.kill()
-            running.process.wait()
+    children.end(running.process)
     for pipe in (running.process.stdout, running.process.stderr):
         if pipe:
             pipe.close()

@@ -9,6 +9,8 @@ announced: CI_EXPECTED_SKIPS is a regular expression for the reasons that are.
 import inspect
 import os
 import re
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -37,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=0, help="drives load and faults")
     group.addoption("--report", type=Path, help="folder for drill.html and drill.json")
     group.addoption("--drill", action="store_true", help="tell the story as it happens")
+    group.addoption("--until-eof", action="store_true", help="end when stdin is closed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,11 +52,22 @@ def pytest_configure(config: pytest.Config) -> None:
             "--stack external needs the address of a site: add --stack-url URL."
         )
     config.stash[SKIPS] = []
+    if config.getoption("--until-eof"):
+        # A shell's background jobs are started deaf to it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     config.stash[BOOK] = Book(
         listening=config.getoption("--drill"),
         seed=config.getoption("--seed"),
         stack=stack,
     )
+
+
+def _end_with_stdin() -> None:
+    """Whoever holds the other end is gone: end as at Ctrl-C, with all clean-up."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

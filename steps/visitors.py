@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import children
+from .children import WITH_US
+
+USERS = "18"  # about 30 requests a second between them
 STARTS_WITHIN = 20.0
-STOPS_WITHIN = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ def visiting(url: str, *, folder: Path, seed: int) -> Iterator[Visitors]:
     """Visitors come while the context is open."""
     record, log = folder / "load.jsonl", folder / "load.log"
     command = [sys.executable, "-m", "locust", "-f", "load/locustfile.py"]
-    command += ["--headless", "--host", url, "-u", "25", "-r", "25", "--only-summary"]
+    command += ["--headless", "--host", url, "-u", USERS, "-r", USERS, "--only-summary"]
+    command += ["--run-time", "10m"]
     environment = os.environ | {"LOAD_RECORD": str(record), "LOAD_SEED": str(seed)}
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - our own file, no shell
             command,
+            preexec_fn=WITH_US,  # noqa: PLW1509 - one call of the kernel, no lock
             env=environment,
             stdout=output,
             stderr=output,
@@ -77,8 +81,4 @@ def visiting(url: str, *, folder: Path, seed: int) -> Iterator[Visitors]:
         try:
             yield Visitors(process=process, record=record, log=log)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOPS_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            children.end(process)
