@@ -41,6 +41,9 @@ QUIETLY = (
     "console_output_style=classic",
 )
 
+QUICK_RATE = 10.0  # probes a second for one look, which nobody wants to wait for
+QUICK_MARGIN_SECONDS = 3.0  # the newest seconds are not judged
+
 BY_JUDGEMENT = {
     Judgement.HEALTHY: 0,
     Judgement.ROLL_BACK: 1,
@@ -184,7 +187,7 @@ async def run(
         "target": None if target == "stable" else target,
         "override": override,
     }
-    async with wiring.engine(settings) as engine:
+    async with wiring.engine(settings, notice=screen.notice) as engine:
         _only(only, tuple(engine.targets))
         if dry:
             screen.plan(await engine.plan(**ask), settings.environment)
@@ -329,8 +332,12 @@ async def check(
         verdict = _judge(settings, deployment, recording)
         more["decided_second"] = verdict.second
     else:
-        async with wiring.engine(settings) as engine:
-            verdict = await engine.check(deployment)
+        rate = max(settings.probe_rate, QUICK_RATE)
+        quick = settings.model_copy(update={"probe_rate": rate})
+        seconds = settings.healthy_requests / rate + QUICK_MARGIN_SECONDS
+        screen.say(f"probing {deployment} for {seconds:.0f} s")
+        async with wiring.engine(quick) as engine:
+            verdict = await engine.check(deployment, probe_seconds=seconds)
     screen.verdict(verdict, **more)
     return BY_JUDGEMENT[verdict.judgement]
 
@@ -372,7 +379,9 @@ async def gate(
     Example: rollback gate dpl_abc --window 5m
     """
     changed = settings.model_copy(update={"window_seconds": window} if window else {})
-    async with wiring.engine(changed, confidence=confidence) as engine:
+    async with wiring.engine(
+        changed, confidence=confidence, notice=screen.notice
+    ) as engine:
         ruling = await engine.gate(
             deployment, act=on_bad == "rollback", progress=screen.progress
         )

@@ -33,7 +33,7 @@ from .ports import (
     Site,
     Target,
 )
-from .response import Policy, Response
+from .response import Notice, Policy, Response
 
 __all__ = ["Engine", "Policy", "Ruling"]
 
@@ -64,6 +64,7 @@ class Engine:
     targets: Mapping[str, Target]
     clock: Clock
     policy: Policy
+    notice: Notice = lambda _: None
 
     # -- record ---------------------------------------------------------------
 
@@ -96,12 +97,14 @@ class Engine:
 
     # -- observe, decide ------------------------------------------------------
 
-    async def check(self, deployment_id: str) -> Verdict:
-        """One look back over the window."""
-        observer = await self._observer(deployment_id)
-        observer.backdate(self.policy.limits.window_seconds)
-        monitor = decide.Monitor(self.policy.limits)
-        return monitor.take(await observer.look(), complete=True)
+    async def check(self, deployment_id: str, *, probe_seconds: float) -> Verdict:
+        """One look back over the window, after probing for a moment."""
+        back = int(self.policy.limits.window_seconds - probe_seconds)
+        observer = await self._observer(deployment_id, back_seconds=max(back, 0))
+        async with observer.watching():
+            await anyio.sleep(probe_seconds)
+            seen = await observer.look()
+        return decide.Monitor(self.policy.limits).take(seen, complete=True)
 
     async def gate(
         self, deployment_id: str, *, act: bool, progress: Progress | None = None
@@ -196,6 +199,7 @@ class Engine:
         Raises `AlreadyRollingBack` when somebody else is at it.
         """
         decided_at = self.clock.now()
+        self.notice(f"rolling back, because of {reason}")
         candidate = candidate or await self._live()
         opened = Incident(
             id=incident.new_id(candidate, decided_at),
@@ -228,6 +232,7 @@ class Engine:
             targets=self.targets,
             clock=self.clock,
             policy=self.policy,
+            notice=self.notice,
         )
 
     # -- what the parts above ask for -----------------------------------------
@@ -290,7 +295,9 @@ class Engine:
             group.start_soon(look, other)
         return seen[one.id], seen[other.id]
 
-    async def _observer(self, deployment_id: str) -> observe.Observer:
+    async def _observer(
+        self, deployment_id: str, *, back_seconds: int = 0
+    ) -> observe.Observer:
         recorded = await self._recorded(deployment_id)
         candidate = await self._release(recorded)
         window = timedelta(seconds=self.policy.limits.window_seconds)
@@ -303,6 +310,7 @@ class Engine:
             environment=self.policy.environment,
             codes=self.policy.limits.critical_errors,
             since=max(recorded.timestamp, self.clock.now() - window),
+            back_seconds=back_seconds,
             silence_seconds=self.policy.silence_seconds,
             error_poll_seconds=self.policy.error_poll_seconds,
         )

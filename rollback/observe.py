@@ -38,6 +38,7 @@ class Observer:
 
     A second is given once, when no source can change it any more. Critical errors are
     the candidate's own: a code that is seen on the stable deployment too is left out.
+    They are asked for beside the looks, so that a slow answer delays no verdict.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Observer:
         environment: str,
         codes: Sequence[str],
         since: datetime,
+        back_seconds: int = 0,
         silence_seconds: int,
         error_poll_seconds: float,
     ) -> None:
@@ -58,49 +60,63 @@ class Observer:
         self._sources, self._errors = sources, errors
         self._clock, self._environment, self._codes = clock, environment, codes
         self._silence, self._poll = silence_seconds, error_poll_seconds
-        self._errors_since = since
-        self._start = self._next = math.floor(clock.now().timestamp())
-        self._spoke = dict.fromkeys((s.name for s in sources), self._start)
+        self._errors_since = since.astimezone(UTC)
+        now = self._now()
+        self._next = now - back_seconds
+        self._spoke = dict.fromkeys((s.name for s in sources), self._next)
+        self._spoke |= dict.fromkeys((e.name for e in errors), now)
         self._problems: dict[str, str] = {}
-        self._critical: tuple[CriticalError, ...] = ()
-        self._asked = -math.inf
+        self._critical: dict[str, tuple[CriticalError, ...]] = {}
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Measure actively while the context is open."""
+        """Measure and ask while the context is open."""
         async with AsyncExitStack() as stack:
             for source in self._sources:
                 await stack.enter_async_context(source.watching(self._candidate))
+            group = await stack.enter_async_context(anyio.create_task_group())
+            for errors in self._errors:
+                group.start_soon(self._keep_asking, errors)
             yield
-
-    def backdate(self, seconds: float) -> None:
-        """Look back: begin that long before now."""
-        self._start = self._next = self._start - int(seconds)
+            group.cancel_scope.cancel()
 
     async def look(self) -> Observation:
         """What has happened in the seconds that were closed since the last look."""
         lag = max((source.lag_seconds for source in self._sources), default=0)
-        until = max(self._next, math.floor(self._clock.now().timestamp()) - lag)
-        since, self._next = self._next, until
+        since, until = self._next, max(self._next, self._now() - lag)
+        self._next = until
         parts: list[tuple[Counts, ...]] = []
-        async with anyio.create_task_group() as group:
-            for source in self._sources:
-                group.start_soon(self._read, source, since, until, parts)
-            if anyio.current_time() - self._asked >= self._poll:
-                self._asked = anyio.current_time()
-                group.start_soon(self._ask)
-        names = [s.name for s in self._sources] + [e.name for e in self._errors]
+        if until > since:
+            async with anyio.create_task_group() as group:
+                for source in self._sources:
+                    group.start_soon(self._read, source, since, until, parts)
         return Observation(
             deployment=self._candidate.id,
             since=since,
             until=until,
             counts=merge(parts),
-            critical_errors=self._critical,
+            critical_errors=self._critical_errors(),
             sources=tuple(
-                SourceState(name=name, problem=self._problems.get(name))
-                for name in names
+                SourceState(name=name, problem=self._problem(name))
+                for name in self._spoke
             ),
         )
+
+    def _now(self) -> int:
+        return math.floor(self._clock.now().timestamp())
+
+    def _problem(self, name: str) -> str | None:
+        """Down, as it says itself, or silent for too long."""
+        silent = self._now() - self._spoke[name]
+        if name in self._problems:
+            return f"{name} is down: {self._problems[name]}"
+        if silent > self._silence:
+            return f"{name} has been silent for {silent} s"
+        return None
+
+    def _critical_errors(self) -> tuple[CriticalError, ...]:
+        found = [error for errors in self._critical.values() for error in errors]
+        return tuple(sorted(found, key=lambda error: error.code))
 
     async def _read(
         self,
@@ -109,46 +125,39 @@ class Observer:
         until: int,
         parts: list[tuple[Counts, ...]],
     ) -> None:
+        try:
+            counts = await source.counts(self._candidate, since=since, until=until)
+        except SourceDown as error:
+            self._problems[source.name] = error.message
+            return
         self._problems.pop(source.name, None)
-        if until <= since:
-            counts: tuple[Counts, ...] = ()
-        else:
-            try:
-                counts = await source.counts(self._candidate, since=since, until=until)
-            except SourceDown as error:
-                self._problems[source.name] = f"{source.name} is down: {error.message}"
-                return
         parts.append(counts)
         if counts:
             self._spoke[source.name] = counts[-1].second
-        silent = until - self._spoke[source.name]
-        if silent >= self._silence:
-            self._problems[source.name] = (
-                f"{source.name} has been silent for {silent} s"
-            )
 
-    async def _ask(self) -> None:
-        found: dict[str, CriticalError] = {}
-        for source in self._errors:
-            self._problems.pop(source.name, None)
+    async def _keep_asking(self, errors: ErrorSource) -> None:
+        while True:
             try:
-                own = await self._of(source, self._candidate)
-                stable = await self._of(source, self._stable) if self._stable else ()
+                own = await self._of(errors, self._candidate)
+                others = await self._of(errors, self._stable) if self._stable else ()
             except SourceDown as error:
-                self._problems[source.name] = f"{source.name} is down: {error.message}"
-                continue
-            shared = {error.code for error in stable}
-            found.update({e.code: e for e in own if e.code not in shared})
-        self._critical = tuple(found[code] for code in sorted(found))
+                self._problems[errors.name] = error.message
+            else:
+                self._problems.pop(errors.name, None)
+                self._spoke[errors.name] = self._now()
+                shared = {error.code for error in others}
+                own = tuple(error for error in own if error.code not in shared)
+                self._critical[errors.name] = own
+            await anyio.sleep(self._poll)
 
     async def _of(
-        self, source: ErrorSource, deployment: PlatformDeployment
+        self, errors: ErrorSource, deployment: PlatformDeployment
     ) -> tuple[CriticalError, ...]:
-        return await source.critical_errors(
+        return await errors.critical_errors(
             deployment,
             codes=self._codes,
             environment=self._environment,
-            since=self._errors_since.astimezone(UTC),
+            since=self._errors_since,
         )
 
 

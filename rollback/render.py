@@ -123,7 +123,7 @@ class Screen:
             line.append(f"  {NAMES[state.signal]} {state.bad}/{state.requests}")
             line.append(f" (evidence {state.evidence:.3g})", "dim")
         if self._console.is_terminal:
-            self._console.file.write("\r\x1b[2K")
+            self._clear()
             line.truncate(self._console.width - 1)
             self._console.print(line, end="")
             return
@@ -132,14 +132,23 @@ class Screen:
             self._said_at, self._said = left, verdict.judgement
             self._console.print(line)
 
+    def notice(self, text: str) -> None:
+        """What is being done, for people who wait."""
+        self._clear()
+        self.say(text, "dim")
+
+    def _clear(self) -> None:
+        """Take the line of progress away."""
+        if self._console.is_terminal:
+            self._console.file.write("\r\x1b[2K")
+
     def verdict(self, verdict: Verdict, **more: Any) -> None:
         """A verdict with the row that said it."""
         self.data(verdict_document(verdict) | more)
         self._verdict(verdict)
 
     def _verdict(self, verdict: Verdict) -> None:
-        if self._console.is_terminal:
-            self._console.file.write("\r\x1b[2K")
+        self._clear()
         said = verdict.judgement.value.replace("_", " ").upper()
         self.say(f"{said} ({verdict.row})", f"bold {COLOURS[verdict.judgement]}")
         self.say(verdict.reason)

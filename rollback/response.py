@@ -3,7 +3,7 @@
 It never claims more than was measured, and leaves a record however it ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -22,10 +22,14 @@ from .model import (
 )
 from .ports import Channel, Clock, Ledger, Site, Target
 
-__all__ = ["Policy", "Response"]
+__all__ = ["Notice", "Policy", "Response"]
 
 LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
 LAST_WORDS_SECONDS = 10.0  # what an interrupted rollback may take to say so
+
+
+Notice = Callable[[str], None]
+"""Called with what is being done, for people who wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Response:
     targets: Mapping[str, Target]
     clock: Clock
     policy: Policy
+    notice: Notice
 
     async def carry_out(self, planned: Plan, opened: Incident, *, url: str) -> Incident:
         """Claim the candidate, do what was planned, make sure at `url`, and tell.
@@ -72,6 +77,7 @@ class Response:
 
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
+            self.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
             with suppress(LedgerUnreachable):
                 await self.ledger.append(opened.id, entry)
 
@@ -115,6 +121,7 @@ class Response:
         if not done.complete:
             failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
             return verify.Restoration(detail=failed)
+        self.notice(f"making sure at {url}: health, then the critical flows")
         return await verify.until_restored(
             self.site,
             url,

@@ -16,6 +16,7 @@ from .engine import Engine, Policy
 from .incident import Budgets, new_id
 from .model import FlowResult, Signal
 from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site
+from .response import Notice
 from .settings import Settings
 from .targets.application import Application
 
@@ -61,7 +62,10 @@ async def smoke(site: Site, url: str) -> tuple[FlowResult, ...]:
 
 @asynccontextmanager
 async def engine(
-    settings: Settings, *, confidence: float | None = None
+    settings: Settings,
+    *,
+    confidence: float | None = None,
+    notice: Notice = lambda _: None,
 ) -> AsyncIterator[Engine]:
     """The engine of one environment; raises `SettingMissing` for what it needs."""
     clock = SystemClock()
@@ -86,6 +90,7 @@ async def engine(
             },
             clock=clock,
             policy=_policy(settings, confidence),
+            notice=notice,
         )
 
 

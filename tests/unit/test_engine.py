@@ -1,8 +1,11 @@
 """The whole way of a deployment, in memory and without waiting."""
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
+from rollback.adapters.memory import MemoryErrors
 from rollback.engine import Ruling
 from rollback.errors import (
     AlreadyRollingBack,
@@ -11,7 +14,14 @@ from rollback.errors import (
     PlatformDenied,
     UnknownDeployment,
 )
-from rollback.model import HealthStatus, Incident, Judgement, Outcome, StepStatus
+from rollback.model import (
+    CriticalError,
+    HealthStatus,
+    Incident,
+    Judgement,
+    Outcome,
+    StepStatus,
+)
 
 from .simulated import World, simulate
 
@@ -80,6 +90,63 @@ def test_a_release_that_fails_after_four_minutes_is_undone() -> None:
         world.failing["dpl_v2"] = 10
 
     simulate(scene)
+
+
+def test_one_look_judges_the_window_that_is_over() -> None:
+    """Five minutes of traffic and a moment of probing are enough to say healthy."""
+
+    async def scene(world: World) -> None:
+        await anyio.sleep(300)
+        good = await world.engine.check("dpl_v2", probe_seconds=13)
+        world.failing["dpl_v2"] = 10
+        await anyio.sleep(20)
+        bad = await world.engine.check("dpl_v2", probe_seconds=13)
+
+        assert good.judgement is Judgement.HEALTHY
+        assert bad.judgement is Judgement.ROLL_BACK
+
+    simulate(scene)
+
+
+def test_a_slow_error_source_delays_no_verdict() -> None:
+    """What the counts prove does not wait for Sentry to answer."""
+
+    class Slow(MemoryErrors):
+        async def critical_errors(
+            self, *_: object, **__: object
+        ) -> tuple[CriticalError, ...]:
+            await anyio.sleep(60)
+            return ()
+
+    async def scene(world: World) -> None:
+        slow = replace(world.engine, errors=(Slow("sentry"),))
+        world.failing["dpl_v2"] = 10
+        ruling = await slow.gate("dpl_v2", act=True)
+
+        assert (ruling.decided_at - ruling.started_at).total_seconds() < 10
+
+    simulate(scene)
+
+
+def test_an_error_source_that_never_answers_is_no_proof_of_health() -> None:
+    """Silence of Sentry is inconclusive too."""
+
+    class Mute(MemoryErrors):
+        async def critical_errors(
+            self, *_: object, **__: object
+        ) -> tuple[CriticalError, ...]:
+            await anyio.sleep_forever()
+            return ()
+
+    async def scene(world: World) -> Ruling:
+        mute = replace(world.engine, errors=(Mute("sentry"),))
+        ruling: Ruling = await mute.gate("dpl_v2", act=True)
+        return ruling
+
+    verdict = simulate(scene).verdict
+
+    assert verdict.row == "source_silent"
+    assert "sentry has been silent" in verdict.reason
 
 
 def test_a_gate_that_may_only_report_moves_nothing() -> None:
@@ -293,12 +360,14 @@ def test_an_interrupted_rollback_leaves_word() -> None:
     simulate(scene)
 
 
-@pytest.mark.parametrize("verb", ["gate", "check", "health"])
-def test_an_unknown_deployment_is_named(verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "extra"),
+    [("gate", {"act": True}), ("check", {"probe_seconds": 1}), ("health", {})],
+)
+def test_an_unknown_deployment_is_named(verb: str, extra: dict[str, float]) -> None:
     """One clear error, nothing changed."""
 
     async def scene(world: World) -> None:
-        extra = {"act": True} if verb == "gate" else {}
         with pytest.raises(UnknownDeployment, match="dpl_v9"):
             await getattr(world.engine, verb)("dpl_v9", **extra)
         assert world.platform.asked == []
