@@ -262,11 +262,11 @@ def v1_serves(
     """Held against what was seen from outside, not against what the engine says."""
     v1 = fresh.deployments["v1"]
     injected = _injected_at(watch)
-    begun = time.time()
     steady = outside.wait_until(
-        lambda samples: sum(s.at >= begun for s in samples) >= 4, seconds=10
+        lambda samples: all(s.healthy and s.deployment == v1 for s in samples[-4:]),
+        seconds=10,
     )
-    assert steady, "the site could not be looked at from outside"
+    assert steady, f"not healthy by {v1}: {outside.samples[-4:]}"
     story.restored_at = outside.restored_at(v1, after=injected)
     assert story.restored_at, f"not restored: {outside.samples[-4:]}"
     decided = datetime.fromisoformat(watch.ruling["decided_at"]).timestamp()
