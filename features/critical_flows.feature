@@ -1,5 +1,5 @@
 @smoke
-Feature: The critical flows
+Feature: Smoke: the critical flows
   What a visitor must be able to do at any time. They run against the practice stack,
   or against any address: pytest -m smoke --stack external --stack-url URL
 

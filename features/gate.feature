@@ -1,5 +1,5 @@
 @drill @gate
-Feature: The gate lets a good release pass
+Feature: Gate: a good release passes
   A pipeline asks the gate after every deploy. A good release must pass: a gate that
   cries wolf is switched off within a week.
 

@@ -1,5 +1,5 @@
 @drill @rollback @chaos
-Feature: A bad release is noticed, undone and reported
+Feature: Rollback: a bad release is noticed, undone and reported
   Only the new release is hurt, as by a bad change of its own: the release before it
   still works, so going back restores the site.
 

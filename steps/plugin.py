@@ -109,6 +109,13 @@ def stack(request: pytest.FixtureRequest, book: Book) -> Iterator[Stack]:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _stack_first(request: pytest.FixtureRequest) -> None:
+    """In a drill the stack is up before the first scenario is told."""
+    if request.config.getoption("--drill"):
+        request.getfixturevalue("stack")
+
+
 @pytest.fixture
 def fresh(stack: Stack) -> Stack:
     """The practice stack as it was after its start, with v2 live."""
@@ -143,6 +150,11 @@ def pytest_bdd_before_scenario(
     book = request.config.stash[BOOK]
     tags = {*feature.tags, *scenario.tags}
     request.node.stash[STORY] = book.begin(scenario.name, feature.name or "", [*tags])
+
+
+def pytest_bdd_before_step_call(request: pytest.FixtureRequest, step: Step) -> None:
+    """Show what is under way."""
+    request.config.stash[BOOK].doing(f"{step.keyword} {step.name}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -103,6 +103,7 @@ class Book:
         self.started_at = datetime.now(UTC).timestamp()
         self.notes: list[str] = []
         self._console = Console(highlight=False, soft_wrap=True, quiet=not listening)
+        self._status = self._console.status("")
 
     def say(self, text: str, style: str = "") -> None:
         """A line on the terminal that belongs to no scenario."""
@@ -120,6 +121,11 @@ class Book:
         self._console.print(Text(f"\n{name}", style="bold"))
         return story
 
+    def doing(self, text: str) -> None:
+        """What is under way: a line that moves on a terminal, nothing in a pipe."""
+        self._status.update(Text(text, style="dim"))
+        self._status.start()
+
     def tell(self, story: Story, text: str) -> None:
         """Something happened."""
         now = datetime.now(UTC).timestamp()
@@ -130,6 +136,7 @@ class Book:
 
     def end(self, story: Story, outcome: str, problem: str = "") -> None:
         """A scenario ended."""
+        self._status.stop()
         story.ended_at = datetime.now(UTC).timestamp()
         story.outcome, story.problem = outcome, problem
         seconds = story.ended_at - story.started_at
