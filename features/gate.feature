@@ -8,7 +8,7 @@ Feature: Gate: a good release passes
     And v1 is the stable release
     And v2 has just gone live
     And the site is in its steady state
-    When the gate watches v2 for 15 seconds
+    When the gate watches v2 for 12 seconds
     Then the gate says healthy
     And v2 is still live
     And v2 is recorded as passing
