@@ -39,12 +39,17 @@ class Side(asyncio.Protocol):
         self._towards = towards
         self._stats = stats
         self._transport: asyncio.Transport | None = None
+        self._reads = False
+        self._held = False
         self._read_all = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         self.full = self.gone = False
+        # asyncio starts to read only after this call, and in Python 3.11.2 (Debian 12)
+        # even if told to pause here: what was asked is done just after.
+        asyncio.get_running_loop().call_soon(self._read)
         self.incoming.changed()
         self.on_made()
 
@@ -76,13 +81,18 @@ class Side(asyncio.Protocol):
 
     def hold(self, *, held: bool) -> None:
         """Stop reading, or go on."""
+        self._held = held
         # After the end of the data, asyncio would read it a second time.
-        if self._transport is None or self._read_all:
+        if self._transport is None or not self._reads or self._read_all:
             return
         if held:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    def _read(self) -> None:
+        self._reads = True
+        self.hold(held=self._held)
 
     def put(self, chunk: Chunk) -> None:
         """Write data, or end as told."""
