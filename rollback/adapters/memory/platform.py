@@ -27,6 +27,7 @@ class MemoryPlatform:
     - `lose_reply`: such a request is taken, and `PlatformUnreachable` raised
     - `hang`: the job goes on for ever; `fail`: it fails, and nothing has moved
     - `down`: nothing is answered, with this as the reason
+    - `dark`: the production hosts in it serve no deployment, and `live` leaves them out
 
     `asked` holds what was requested: ("roll_back", id, description) and
     ("assign", id, host).
@@ -44,6 +45,7 @@ class MemoryPlatform:
         self.refuse: RollbackError | None = None
         self.lose_reply = self.hang = self.fail = False
         self.down: str | None = None
+        self.dark: set[str] = set()
         self.asked: list[tuple[str, str, str]] = []
         self._clock = clock
         self._deployments = {d.id: d for d in deployments}
@@ -71,17 +73,13 @@ class MemoryPlatform:
     async def live(self) -> Mapping[str, str]:
         """Which deployment each production host serves now."""
         await self._reach()
-        return dict(self._hosts)
+        return {h: serves for h, serves in self._hosts.items() if h not in self.dark}
 
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
         await self._reach()
         self._suitable(deployment_id)
-        return tuple(
-            host
-            for host, serves in self._hosts.items()
-            if serves != deployment_id and host not in self._stays
-        )
+        return tuple(self._following(deployment_id))
 
     async def last_request(self) -> AliasRequest | None:
         """The last request to move the aliases, whoever made it."""
@@ -91,7 +89,7 @@ class MemoryPlatform:
     async def roll_back(self, deployment_id: str, *, description: str) -> None:
         """Ask once to move production to this deployment; see the port."""
         await self._ask("roll_back", deployment_id, description)
-        moving = self._moving(deployment_id)
+        moving = self._following(deployment_id)
         if moving:
             request = AliasRequest(
                 kind="rollback",
@@ -108,11 +106,16 @@ class MemoryPlatform:
         """Point one host at a deployment; already so is fine."""
         await self._ask("assign", deployment_id, host)
         self._hosts[host] = deployment_id
+        self.dark.discard(host)
         self._reply()
 
     def promote(self, deployment_id: str) -> None:
         """Somebody else moves every production host, at once."""
         self._hosts = dict.fromkeys(self._hosts, deployment_id)
+
+    def note(self, request: AliasRequest) -> None:
+        """The last request is this one, as it ended, whatever the hosts serve."""
+        self._job = _Job(request, anyio.current_time())
 
     async def _reach(self) -> None:
         await checkpoint()
@@ -137,8 +140,13 @@ class MemoryPlatform:
         if self.lose_reply:
             raise PlatformUnreachable("The answer was lost.")
 
-    def _moving(self, deployment_id: str) -> list[str]:
-        return [h for h, serves in self._hosts.items() if serves != deployment_id]
+    def _following(self, deployment_id: str) -> list[str]:
+        """The hosts that a job moves there; custom ones stay where they are."""
+        return [
+            host
+            for host, serves in self._hosts.items()
+            if serves != deployment_id and host not in self._stays
+        ]
 
     def _settle(self) -> None:
         """Let a job that is due end."""
@@ -151,6 +159,5 @@ class MemoryPlatform:
         job.request = replace(job.request, status=status)
         if not self.fail:
             target = job.request.to_deployment
-            for host in self._moving(target):
-                if host not in self._stays:
-                    self._hosts[host] = target
+            for host in self._following(target):
+                self._hosts[host] = target

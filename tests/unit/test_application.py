@@ -1,0 +1,301 @@
+"""Moving production back: asked once, and believed only when every host serves it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rollback.adapters.memory import AnyioClock, MemoryPlatform
+from rollback.errors import PlatformUnreachable, StepFailed
+from rollback.model import AliasRequest, PlatformDeployment, Step
+from rollback.targets.application import Application
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MAIN, CUSTOM = "wedsync.example", "book.example"
+STEP = Step(
+    target="application",
+    name="point production at dpl_v1",
+    from_deployment="dpl_v2",
+    to_deployment="dpl_v1",
+)
+Scene = Callable[[MemoryPlatform, Application], Awaitable[None]]
+
+
+class Watched(MemoryPlatform):
+    """A platform on which somebody else acts right after our request for the past."""
+
+    then: Callable[[], None] | None = None
+
+    async def last_request(self) -> AliasRequest | None:
+        """As the platform's; then the other one acts, once."""
+        found = await super().last_request()
+        then, self.then = self.then, None
+        if then:
+            then()
+        return found
+
+
+def deployment(name: str) -> PlatformDeployment:
+    """A release as the platform knows it."""
+    return PlatformDeployment(
+        id=f"dpl_{name}",
+        url=f"https://{name}.example",
+        git_sha=name * 20,
+        created_at=START - timedelta(days=1),
+        ready=True,
+        candidate=True,
+        served=True,
+    )
+
+
+def play(scene: Scene, hosts: Mapping[str, str] | None = None) -> None:
+    """Play a scene: v2 on the main and on a custom host that no job moves."""
+
+    async def run() -> None:
+        platform = Watched(
+            clock=AnyioClock(START),
+            deployments=[deployment(name) for name in ("v1", "v2", "v3")],
+            hosts=dict.fromkeys((MAIN, CUSTOM), "dpl_v2") if hosts is None else hosts,
+            move_seconds=2.0,
+            stays=[CUSTOM],
+        )
+        await trio.sleep(1)
+        await scene(platform, Application(platform, timeout_seconds=60))
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+def request(status: str, *, to: str = "dpl_v1", at: float = 0) -> AliasRequest:
+    """A rollback from v2 that is on the platform's record."""
+    return AliasRequest(
+        kind="rollback",
+        from_deployment="dpl_v2",
+        to_deployment=to,
+        status=status,
+        requested_at=START + timedelta(seconds=at),
+    )
+
+
+def verbs(platform: MemoryPlatform) -> list[tuple[str, ...]]:
+    """What the platform was asked to change, without the descriptions."""
+    return [(verb, what) for verb, _, what in platform.asked if verb == "assign"] + [
+        (verb,) for verb, *_ in platform.asked if verb != "assign"
+    ]
+
+
+def test_a_custom_host_that_the_job_left_behind_is_assigned() -> None:
+    """The platform moves its own hosts; the others are moved one by one."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        await target.apply(STEP, reason="bad")
+        assert "every production host" in await target.verify(STEP)
+
+        assert set((await platform.live()).values()) == {"dpl_v1"}
+        assert verbs(platform) == [("assign", CUSTOM), ("roll_back",)]
+
+    play(scene)
+
+
+def test_a_custom_host_is_not_assigned_before_the_job_has_ended() -> None:
+    """While our job runs nobody interferes with it."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.hang = True
+        await target.apply(STEP, reason="bad")
+        with pytest.raises(StepFailed, match="may still run"):
+            await target.verify(STEP)
+
+        assert verbs(platform) == [("roll_back",)]
+
+    play(scene)
+
+
+def test_a_hotfix_that_came_meanwhile_is_not_rolled_over() -> None:
+    """When the bad one is live nowhere any more, nothing is asked of the platform."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        assert isinstance(platform, Watched)
+        platform.then = lambda: platform.promote("dpl_v3")
+        with pytest.raises(StepFailed, match=r"dpl_v2 is no longer live: .*dpl_v3"):
+            await target.apply(STEP, reason="bad")
+
+        assert platform.asked == []
+        assert set((await platform.live()).values()) == {"dpl_v3"}
+
+    play(scene)
+
+
+def test_a_hotfix_that_comes_during_the_move_is_left_alone() -> None:
+    """What somebody else pointed elsewhere after we asked is not taken from them."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        await target.apply(STEP, reason="bad")
+        await trio.sleep(3)
+        await platform.live()
+        platform.promote("dpl_v3")
+        with pytest.raises(StepFailed, match=MAIN):
+            await target.verify(STEP)
+
+        assert set((await platform.live()).values()) == {"dpl_v3"}
+
+    play(scene)
+
+
+def test_a_host_that_is_not_reported_is_behind() -> None:
+    """No answer for a host is not the answer that it serves the target."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.dark = {CUSTOM}
+        assert not await target.check(STEP)
+
+    play(scene, {MAIN: "dpl_v1", CUSTOM: "dpl_v1"})
+
+
+def test_a_host_that_serves_nothing_is_assigned_too() -> None:
+    """The move ends when the platform resolves each production host."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.dark = {CUSTOM}
+        await target.apply(STEP, reason="bad")
+        await target.verify(STEP)
+
+        assert await platform.live() == dict.fromkeys((MAIN, CUSTOM), "dpl_v1")
+
+    play(scene)
+
+
+def test_no_hosts_at_all_are_no_success() -> None:
+    """An empty answer proves nothing: not done before, and not done after."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        assert not await target.check(STEP)
+        with pytest.raises(StepFailed, match="on no host"):
+            await target.verify(STEP)
+        assert platform.asked == []
+
+    play(scene, {})
+
+
+def test_what_a_killed_run_left_behind_is_finished() -> None:
+    """The job is done and nothing newer comes: the remaining host is still moved."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.note(request("succeeded"))
+        await target.apply(STEP, reason="again")
+        await target.verify(STEP)
+
+        assert set((await platform.live()).values()) == {"dpl_v1"}
+
+    play(scene, {MAIN: "dpl_v1", CUSTOM: "dpl_v2"})
+
+
+def test_an_older_failed_job_does_not_end_ours() -> None:
+    """That a rollback failed once does not keep a new one from being finished."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.note(request("failed"))
+        await target.apply(STEP, reason="again")
+        await target.verify(STEP)
+
+        assert set((await platform.live()).values()) == {"dpl_v1"}
+
+    play(scene, {MAIN: "dpl_v1", CUSTOM: "dpl_v2"})
+
+
+def test_an_older_job_that_still_runs_is_waited_for() -> None:
+    """A killed run's job is on its way: nothing is assigned before it has ended."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.hang = True
+        platform.note(request("in-progress"))
+        await target.apply(STEP, reason="again")
+        with pytest.raises(StepFailed, match=CUSTOM):
+            await target.verify(STEP)
+
+        assert ("assign", CUSTOM) not in verbs(platform)
+
+    play(scene, {MAIN: "dpl_v1", CUSTOM: "dpl_v2"})
+
+
+def test_our_failed_job_ends_the_step_at_once() -> None:
+    """No waiting for what will not come; the hosts that stayed are named."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.fail = True
+        await target.apply(STEP, reason="bad")
+        began = trio.current_time()
+        with pytest.raises(StepFailed, match=rf"ended as failed.*{CUSTOM}, {MAIN}"):
+            await target.verify(STEP)
+
+        assert trio.current_time() - began < 5
+        assert verbs(platform) == [("roll_back",)]
+
+    play(scene)
+
+
+def test_a_newer_request_of_somebody_else_is_not_interfered_with() -> None:
+    """Who moves production elsewhere after us is not pushed back."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        await target.apply(STEP, reason="bad")
+        platform.note(request("succeeded", to="dpl_v3", at=30))
+        with pytest.raises(StepFailed):
+            await target.verify(STEP)
+
+        assert verbs(platform) == [("roll_back",)]
+
+    play(scene)
+
+
+def test_an_older_request_is_not_taken_for_ours() -> None:
+    """After a lost reply only a newer request proves that ours was taken."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.note(request("succeeded"))
+        platform.refuse = PlatformUnreachable("The answer was lost.")
+        with pytest.raises(StepFailed, match="did not take"):
+            await target.apply(STEP, reason="bad")
+
+    play(scene)
+
+
+def test_a_newer_request_of_another_kind_or_target_is_not_ours() -> None:
+    """After a lost reply a promotion, or a move elsewhere, proves nothing either."""
+    newer = request("succeeded", at=30)
+    others = (
+        replace(newer, kind="promote"),
+        replace(newer, to_deployment="dpl_v3"),
+    )
+    for other in others:
+
+        async def scene(
+            platform: MemoryPlatform,
+            target: Application,
+            other: AliasRequest = other,
+        ) -> None:
+            assert isinstance(platform, Watched)
+            platform.then = lambda: platform.note(other)
+            platform.refuse = PlatformUnreachable("The answer was lost.")
+            with pytest.raises(StepFailed, match="did not take"):
+                await target.apply(STEP, reason="bad")
+
+        play(scene)
+
+
+def test_a_platform_that_is_silent_for_a_moment_is_asked_again() -> None:
+    """One unanswered look does not give up a move that goes on."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        await target.apply(STEP, reason="bad")
+        platform.down = "502"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(target.verify, STEP)
+            await trio.sleep(10)
+            platform.down = None
+
+        assert set((await platform.live()).values()) == {"dpl_v1"}
+
+    play(scene)
