@@ -1,8 +1,10 @@
 """The command line: parse, call, print, exit code. No decisions."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
@@ -22,6 +24,7 @@ from .errors import (
     RollbackError,
     UnknownIncident,
 )
+from .incident import timestamp
 from .model import Incident, Judgement, Outcome, Verdict
 from .observe import read_counts, replay
 from .render import Screen, deployment_document
@@ -29,6 +32,7 @@ from .settings import Settings
 
 __all__ = ["main"]
 
+LONGEST_WINDOW = 86_400.0  # a day
 AT_3_AM = ("run", "stable", "incidents")
 INTERRUPTED = 130
 # The story is what is shown; pytest itself is heard only where something fails.
@@ -74,7 +78,7 @@ class Duration(click.ParamType[float]):
             seconds = float(number) * units[unit]
         except ValueError:
             seconds = 0.0
-        if seconds <= 0:
+        if not 0 < seconds <= LONGEST_WINDOW:
             self.fail(f"{value!r} is no duration: write 90s, 5m or 1h.", param, ctx)
         return seconds
 
@@ -120,15 +124,17 @@ def command(group: click.Group, name: str, **options: Any) -> Callable[[Work], A
         ) -> None:
             flags = {"environment": environment} if environment else {}
             screen = Screen(as_json=as_json)
+            _listen_to_signals()
             try:
                 settings = Settings.load(config, **flags)
                 code = anyio.run(partial(work, settings, screen, **arguments))
             except KeyboardInterrupt:
                 screen.say("interrupted", "yellow")
                 code = INTERRUPTED
-            except RollbackError as error:
+            except Exception as raised:  # noqa: BLE001 - a person gets a sentence
+                error = _as_ours(raised)
                 if verbose:
-                    traceback.print_exception(error)
+                    traceback.print_exception(raised)
                 screen.data({"error": {"message": error.message, "mend": error.mend}})
                 code = _complain(error)
             sys.exit(code)
@@ -136,6 +142,27 @@ def command(group: click.Group, name: str, **options: Any) -> Callable[[Work], A
         return run
 
     return register
+
+
+def _listen_to_signals() -> None:
+    """A cancelled job and a lost terminal are Ctrl-C too."""
+
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
+
+
+def _as_ours(error: BaseException) -> RollbackError:
+    """The first error of ours in what was raised; anything else is our mistake."""
+    if isinstance(error, RollbackError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return _as_ours(error.exceptions[0])
+    return RollbackError(f"Something went wrong that should not: {error!r}.")
 
 
 def _complain(error: RollbackError) -> int:
@@ -192,7 +219,10 @@ async def run(
         if dry:
             screen.plan(await engine.plan(**ask), settings.environment)
             return 0
-        _confirm(f"Roll back {settings.environment} now?", yes=yes)
+        if not yes:
+            _require_terminal()
+            screen.plan(await engine.plan(**ask), settings.environment)
+            await _confirm(f"Roll back {settings.environment} now?")
         undone = await engine.roll_back(**ask)
     screen.incident(undone)
     return BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
@@ -216,10 +246,16 @@ def _only(only: str | None, known: tuple[str, ...]) -> None:
         )
 
 
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty() or not click.confirm(question, err=True):
+def _require_terminal() -> None:
+    if not sys.stdin.isatty():
+        raise NotConfirmed
+
+
+async def _confirm(question: str) -> None:
+    """Ask without blocking, so that Ctrl-C is heard; anything but yes is no."""
+    click.echo(f"{question} [y/N]: ", err=True, nl=False)
+    await anyio.wait_readable(sys.stdin)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmed
 
 
@@ -236,16 +272,19 @@ async def stable(settings: Settings, screen: Screen) -> int:
     return 0
 
 
-@main.group(name="incidents")
-def incidents() -> None:
+@main.group(name="incidents", invoke_without_command=True)
+@click.pass_context
+def incidents(ctx: click.Context) -> None:
     """Past rollbacks.
 
-    Example: rollback incidents show inc-20260102-030405-006-abc123
+    Example: rollback incidents show inc-20260102-030405-6a7b8c
     """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(ctx.command.commands["list"])  # type: ignore[attr-defined]  # a group
 
 
 @command(incidents, "list")
-@click.option("--limit", default=10, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True)
 async def incidents_list(settings: Settings, screen: Screen, *, limit: int) -> int:
     """The latest, newest first."""
     async with wiring.ledger(settings) as ledger:
@@ -301,7 +340,7 @@ async def health(settings: Settings, screen: Screen, *, deployment: str) -> int:
 
 
 @command(main, "history")
-@click.option("--limit", default=10, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True)
 async def history(settings: Settings, screen: Screen, *, limit: int) -> int:
     """What was deployed, newest first.
 
@@ -328,6 +367,7 @@ async def check(
     Example: rollback check dpl_abc --from counts.csv
     """
     more: dict[str, Any] = {"environment": settings.environment, "incident": None}
+    more["started_at"] = timestamp(wiring.now())
     if recording:
         verdict = _judge(settings, deployment, recording)
         more["decided_second"] = verdict.second
@@ -338,6 +378,7 @@ async def check(
         screen.say(f"probing {deployment} for {seconds:.0f} s")
         async with wiring.engine(quick) as engine:
             verdict = await engine.check(deployment, probe_seconds=seconds)
+    more["decided_at"] = timestamp(wiring.now())
     screen.verdict(verdict, **more)
     return BY_JUDGEMENT[verdict.judgement]
 
@@ -386,6 +427,8 @@ async def gate(
             deployment, act=on_bad == "rollback", progress=screen.progress
         )
     screen.ruling(ruling, settings.environment)
+    if ruling.refusal:
+        return _complain(ruling.refusal)
     return _gate_code(ruling)
 
 
@@ -403,6 +446,10 @@ async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
 
     Example: rollback smoke https://staging.example.com
     """
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(
+            f"{url} is no address of a site.", mend="Write it with https:// in front."
+        )
     async with wiring.site(settings) as site:
         flows = await wiring.smoke(site, url.rstrip("/"))
     screen.flows(url, flows)
@@ -455,9 +502,10 @@ def drill(
     arguments += [f"--seed={seed}", f"--report={report}"]
     arguments += ["-k", expression] if expression else []
     _require_checkout()
+    began = time.time()
     code = _child(arguments, people_to_stderr=as_json)
     written = report / "drill.json"
-    if as_json and written.is_file():
+    if as_json and written.is_file() and written.stat().st_mtime >= began:
         click.echo(written.read_text(), nl=False)
     sys.exit({0: 0, 1: 1, 2: INTERRUPTED}.get(code, 2))
 

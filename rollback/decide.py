@@ -18,7 +18,7 @@ from .model import (
 __all__ = ["MATRIX", "Limits", "Monitor", "decide", "judge_recording"]
 
 COVERAGE = 0.9  # the share of a window's seconds that must hold a measurement
-CALM_SECONDS = 5  # so many seconds within the threshold end a bad stretch
+REFERENCE = 1.5  # times the threshold: between what is good and what is bad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,7 @@ def decide(
                 signal=match.signal,
                 second=seen.until - 1,
                 bad_since=_bad_since(look, match),
+                sources=seen.sources,
             )
     raise AssertionError("the last row of the matrix always matches")
 
@@ -240,22 +241,30 @@ def _bad_since(look: Look, match: Match) -> int | None:
     """The first bad second that users could see, of the stretch that is bad now."""
     if match.judgement is not Judgement.ROLL_BACK:
         return None
-    signals = [match.signal] if match.signal else [s.signal for s in look.signals]
     thresholds = dict(look.limits.thresholds)
-    first = None
-    for counts in reversed(look.seen.counts):
-        if first is not None and first - counts.second > CALM_SECONDS:
-            break
-        if any(_over(counts, signal, thresholds[signal]) for signal in signals):
-            first = counts.second
-    errors = [int(e.first_seen.timestamp()) for e in _critical(look)]
-    times = [t for t in (first, *errors) if t is not None]
-    return min(times) if times else look.seen.until - 1
+    signals = [match.signal] if match.signal else list(thresholds)
+    times = [_changed(look.seen.counts, s, thresholds[s]) for s in signals]
+    times += [int(e.first_seen.timestamp()) for e in _critical(look)]
+    known = [at for at in times if at is not None]
+    return min(known) if known else look.seen.until - 1
 
 
-def _over(counts: Counts, signal: Signal, threshold: float) -> bool:
-    bad, n = counts.of(signal)
-    return n > 0 and bad / n > threshold
+def _changed(counts: Sequence[Counts], signal: Signal, threshold: float) -> int | None:
+    """When a signal turned bad: the first bad second after the last low of the CUSUM.
+
+    Page's sum of `bad - reference * n`, with a reference between good and bad. None
+    when no second since then is bad.
+    """
+    total = lowest = 0.0
+    first: int | None = None
+    for each in counts:
+        bad, n = each.of(signal)
+        if bad and first is None:
+            first = each.second
+        total += bad - REFERENCE * threshold * n
+        if total <= lowest:
+            lowest, first = total, None
+    return first
 
 
 class Monitor:

@@ -11,7 +11,13 @@ from datetime import datetime, timedelta
 import anyio
 
 from . import announce, decide, incident, observe, plan, track, verify
-from .errors import Refused, UnknownDeployment
+from .errors import (
+    AlreadyRollingBack,
+    LedgerUnreachable,
+    Refused,
+    RollbackError,
+    UnknownDeployment,
+)
 from .model import (
     DeploymentVersion,
     Health,
@@ -32,6 +38,7 @@ from .ports import (
     Platform,
     Site,
     Target,
+    Tokens,
 )
 from .response import Notice, Policy, Response
 
@@ -43,12 +50,16 @@ Progress = Callable[[Verdict, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What a gate came to: the verdict, and the incident if it acted."""
+    """What a gate came to: the verdict, and the incident if it acted.
+
+    `refusal` when somebody else was rolling the same deployment back already.
+    """
 
     verdict: Verdict
     started_at: datetime
     decided_at: datetime
     incident: Incident | None = None
+    refusal: AlreadyRollingBack | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,7 @@ class Engine:
     channels: Sequence[Channel]
     targets: Mapping[str, Target]
     clock: Clock
+    tokens: Tokens
     policy: Policy
     notice: Notice = lambda _: None
 
@@ -118,19 +130,22 @@ class Engine:
             verdict=verdict, started_at=started, decided_at=self.clock.now()
         )
         if verdict.judgement is Judgement.HEALTHY:
-            await self._set_health(deployment_id, HealthStatus.PASSING)
+            await self._record_passing(deployment_id)
         if verdict.judgement is not Judgement.ROLL_BACK:
             return ruling
         if stable is None:
             message = announce.alarm(verdict, self.policy.environment)
             await announce.announce(self.channels, message, clock=self.clock)
             return ruling
-        undone = await self.roll_back(
-            candidate=deployment_id,
-            target=stable.deployment_id,
-            reason=verdict.reason,
-            verdict=verdict,
-        )
+        try:
+            undone = await self.roll_back(
+                candidate=deployment_id,
+                stable=stable,
+                reason=verdict.reason,
+                verdict=verdict,
+            )
+        except AlreadyRollingBack as refusal:
+            return replace(ruling, refusal=refusal)
         return replace(ruling, incident=undone)
 
     async def _watch(
@@ -157,23 +172,25 @@ class Engine:
         reason: str,
         candidate: str | None = None,
         target: str | None = None,
+        stable: DeploymentVersion | None = None,
         override: bool = False,
     ) -> Plan | None:
-        """What a rollback would do now; None when the candidate is not live.
+        """What a rollback would do now; None when there is nothing to do.
 
+        Back to `stable`, found before, or to `target`, or to the last stable one.
         Raises a `Refused` when it cannot be done safely.
         """
-        live = await self.platform.live()
         candidate = candidate or await self._live()
+        bad = await self._on_platform(candidate)
+        live = await self.platform.live()
         if not plan.is_live(live, candidate) or candidate == target:
-            await self._on_platform(candidate)
             return None
-        target = target or (await self._stable(candidate)).deployment_id
-        if not override:
-            track.require_passing(
-                await self.ledger.find(target, self.policy.environment), target
-            )
-        bad, good = await self._on_platform(candidate), await self._on_platform(target)
+        if stable is None and target is None:
+            stable = await self._stable(candidate)
+        good = await self._on_platform(stable.deployment_id if stable else str(target))
+        if stable is None and not override:
+            recorded = await self.ledger.find(good.id, self.policy.environment)
+            track.require_passing(recorded, good.id)
         bad_health, good_health = await self._both(bad, good)
         return plan.make_plan(
             environment=self.policy.environment,
@@ -182,6 +199,7 @@ class Engine:
             target=good,
             target_health=good_health,
             reason=reason,
+            moves=await self.platform.moves(good.id),
             override=override,
         )
 
@@ -191,36 +209,50 @@ class Engine:
         reason: str,
         candidate: str | None = None,
         target: str | None = None,
+        stable: DeploymentVersion | None = None,
         verdict: Verdict | None = None,
         override: bool = False,
     ) -> Incident:
         """Undo a deployment and make sure; the incident says how it ended.
 
-        Raises `AlreadyRollingBack` when somebody else is at it.
+        Raises `AlreadyRollingBack` when somebody else is at it. With a verdict,
+        whatever keeps it from being planned ends in an incident and a call for help;
+        a person who asks by hand is told by the error itself.
         """
         decided_at = self.clock.now()
         self.notice(f"rolling back, because of {reason}")
         candidate = candidate or await self._live()
         opened = Incident(
-            id=incident.new_id(candidate, decided_at),
+            id=incident.new_id(decided_at, self.tokens.new()),
             environment=self.policy.environment,
             from_deployment=candidate,
-            to_deployment=target,
+            to_deployment=stable.deployment_id if stable else target,
             reason=reason,
             opened_at=decided_at,
             verdict=verdict,
         )
         try:
             planned = await self.plan(
-                reason=reason, candidate=candidate, target=target, override=override
+                reason=reason,
+                candidate=candidate,
+                target=target,
+                stable=stable,
+                override=override,
             )
-        except Refused as refusal:
-            return await self._response.refuse(opened, refusal)
+            url = self.policy.site_url or await self.platform.site_url()
+        except RollbackError as error:
+            if verdict is None and not isinstance(error, Refused):
+                raise
+            return await self._response.give_up(opened, error)
         if planned is None:
-            detail = f"{candidate} is not live"
-            return replace(opened, outcome=Outcome.NOTHING_TO_DO, detail=detail)
+            said = "is live already" if candidate == target else "is not live"
+            return replace(
+                opened,
+                id="",
+                outcome=Outcome.NOTHING_TO_DO,
+                detail=f"{candidate} {said}",
+            )
         opened = replace(opened, to_deployment=planned.to_deployment)
-        url = self.policy.site_url or await self.platform.site_url()
         return await self._response.carry_out(planned, opened, url=url)
 
     @property
@@ -276,6 +308,13 @@ class Engine:
                 deployment_id, self.policy.environment, status, self.clock.now()
             )
 
+    async def _record_passing(self, deployment_id: str) -> None:
+        """A ledger that is lost meanwhile does not make a good release bad."""
+        try:
+            await self._set_health(deployment_id, HealthStatus.PASSING)
+        except LedgerUnreachable as error:
+            self.notice(f"it was not recorded as passing: {error.message}")
+
     async def _health(self, deployment: PlatformDeployment) -> Health:
         return await verify.health_of(
             self.site, deployment.url, clock=self.clock, protected=True
@@ -311,6 +350,7 @@ class Engine:
             codes=self.policy.limits.critical_errors,
             since=max(recorded.timestamp, self.clock.now() - window),
             back_seconds=back_seconds,
+            window_seconds=self.policy.limits.window_seconds,
             silence_seconds=self.policy.silence_seconds,
             error_poll_seconds=self.policy.error_poll_seconds,
         )

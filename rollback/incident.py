@@ -55,9 +55,9 @@ def phases(clocks: Clocks, budgets: Budgets) -> tuple[Phase, ...]:
     )
 
 
-def new_id(candidate: str, at: datetime) -> str:
-    """An id that sorts by time and tells which deployment it is about."""
-    return f"inc-{at:%Y%m%d-%H%M%S}-{at.microsecond // 1000:03d}-{candidate[-6:]}"
+def new_id(at: datetime, token: str) -> str:
+    """An id that sorts by time; `token` is random, so that no two askers share one."""
+    return f"inc-{at:%Y%m%d-%H%M%S}-{token}"
 
 
 def from_second(second: int | None) -> datetime | None:
@@ -77,7 +77,7 @@ def timestamp(at: datetime | None) -> str | None:
 def document(incident: Incident) -> dict[str, Any]:
     """The incident as the contract's JSON."""
     return {
-        "incident": incident.id,
+        "incident": incident.id or None,
         "environment": incident.environment,
         "from": incident.from_deployment,
         "to": incident.to_deployment,
@@ -153,4 +153,8 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
             for state in verdict.signals
         },
         "critical_errors": [error.code for error in verdict.critical_errors],
+        "sources": [
+            {"name": source.name, "problem": source.problem}
+            for source in verdict.sources
+        ],
     }

@@ -216,6 +216,7 @@ class Verdict:
     signal: Signal | None = None
     second: int = 0
     bad_since: int | None = None
+    sources: tuple[SourceState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,13 +275,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Ordered steps for one rollback. Pure data."""
+    """Ordered steps for one rollback. Pure data.
+
+    `moves` are the hosts that the platform says it would move by itself.
+    """
 
     environment: str
     from_deployment: str
     to_deployment: str
     reason: str
     steps: tuple[Step, ...]
+    moves: tuple[str, ...] = ()
+    override: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,7 +354,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """The record of one rollback. `outcome` is None while it is open."""
+    """The record of one rollback. `outcome` is None while it is open.
+
+    Where nothing was to do there is no incident, and `id` is empty.
+    """
 
     id: str
     environment: str

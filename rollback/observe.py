@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import anyio
 
@@ -53,18 +54,21 @@ class Observer:
         codes: Sequence[str],
         since: datetime,
         back_seconds: int = 0,
+        window_seconds: float,
         silence_seconds: int,
         error_poll_seconds: float,
     ) -> None:
         self._candidate, self._stable = candidate, stable
         self._sources, self._errors = sources, errors
         self._clock, self._environment, self._codes = clock, environment, codes
-        self._silence, self._poll = silence_seconds, error_poll_seconds
+        self._window, self._silence = window_seconds, silence_seconds
+        self._poll = error_poll_seconds
         self._errors_since = since.astimezone(UTC)
         now = self._now()
         self._next = now - back_seconds
-        self._spoke = dict.fromkeys((s.name for s in sources), self._next)
-        self._spoke |= dict.fromkeys((e.name for e in errors), now)
+        names = [s.name for s in sources] + [e.name for e in errors]
+        self._spoke = dict.fromkeys(names, now)
+        self._silences: dict[str, tuple[int, int]] = {}  # name: its end, its length
         self._problems: dict[str, str] = {}
         self._critical: dict[str, tuple[CriticalError, ...]] = {}
 
@@ -106,13 +110,23 @@ class Observer:
         return math.floor(self._clock.now().timestamp())
 
     def _problem(self, name: str) -> str | None:
-        """Down, as it says itself, or silent for too long."""
-        silent = self._now() - self._spoke[name]
+        """Down, as it says itself, or silent for too long somewhere in the window."""
+        now = self._now()
+        silent = now - self._spoke[name]
         if name in self._problems:
             return f"{name} is down: {self._problems[name]}"
         if silent > self._silence:
             return f"{name} has been silent for {silent} s"
+        ended, lasted = self._silences.get(name, (0, 0))
+        if ended > now - self._window:
+            return f"{name} was silent for {lasted} s"
         return None
+
+    def _speaks(self, name: str, second: int) -> None:
+        lasted = second - self._spoke[name]
+        if lasted > self._silence:
+            self._silences[name] = second, lasted
+        self._spoke[name] = max(second, self._spoke[name])
 
     def _critical_errors(self) -> tuple[CriticalError, ...]:
         found = [error for errors in self._critical.values() for error in errors]
@@ -132,8 +146,8 @@ class Observer:
             return
         self._problems.pop(source.name, None)
         parts.append(counts)
-        if counts:
-            self._spoke[source.name] = counts[-1].second
+        for each in counts:
+            self._speaks(source.name, each.second)
 
     async def _keep_asking(self, errors: ErrorSource) -> None:
         while True:
@@ -144,7 +158,7 @@ class Observer:
                 self._problems[errors.name] = error.message
             else:
                 self._problems.pop(errors.name, None)
-                self._spoke[errors.name] = self._now()
+                self._speaks(errors.name, self._now())
                 shared = {error.code for error in others}
                 own = tuple(error for error in own if error.code not in shared)
                 self._critical[errors.name] = own
@@ -161,6 +175,7 @@ class Observer:
         )
 
 
+LONGEST_SECONDS = 366 * 86_400
 COLUMNS = ("second", "requests", "failed", "slow", "probes", "unavailable")
 
 
@@ -172,6 +187,11 @@ def read_counts(text: str) -> tuple[Counts, ...]:
     as_json = lines[0].lstrip().startswith("{")
     rows = enumerate(map(_loads, lines) if as_json else csv.DictReader(lines), 1)
     parsed = [_counts(row, number) for number, row in rows]
+    if parsed[-1].second - parsed[0].second > LONGEST_SECONDS:
+        raise ReplayInvalid(
+            f"Seconds {parsed[0].second} to {parsed[-1].second} are more than a year: "
+            "`second` must be in whole seconds."
+        )
     for before, after in pairwise(parsed):
         if after.second <= before.second:
             raise ReplayInvalid(
@@ -192,8 +212,8 @@ def _counts(row: object, number: int) -> Counts:
     if not isinstance(row, dict) or "second" not in row:
         raise ReplayInvalid(f"Record {number} has no column `second`.")
     try:
-        values = {name: int(row.get(name) or 0) for name in COLUMNS}
-    except (TypeError, ValueError) as error:
+        values = {name: _whole(row.get(name)) for name in COLUMNS}
+    except (TypeError, ValueError, OverflowError) as error:
         raise ReplayInvalid(f"Record {number} holds no whole number: {row}.") from error
     counts = Counts(**values)
     bad = max(counts.failed, counts.slow)
@@ -201,6 +221,13 @@ def _counts(row: object, number: int) -> Counts:
     if impossible or min(values.values()) < 0:
         raise ReplayInvalid(f"Record {number} has more bad ones than there are: {row}.")
     return counts
+
+
+def _whole(value: Any) -> int:
+    number = int(value or 0)
+    if isinstance(value, float) and value != number:
+        raise ValueError(value)
+    return number
 
 
 def replay(

@@ -21,6 +21,7 @@ def make_plan(
     target: PlatformDeployment,
     target_health: Health,
     reason: str,
+    moves: tuple[str, ...] = (),
     override: bool = False,
 ) -> Plan:
     """The ordered steps that undo the candidate.
@@ -39,6 +40,8 @@ def make_plan(
         from_deployment=candidate.id,
         to_deployment=target.id,
         reason=reason,
+        moves=moves,
+        override=override,
         steps=(
             Step(
                 target="application",

@@ -31,6 +31,13 @@ class Clock(Protocol):
         """The time in UTC."""
 
 
+class Tokens(Protocol):
+    """Where randomness comes from."""
+
+    def new(self) -> str:
+        """A few letters and digits that nobody else has got."""
+
+
 class Ledger(Protocol):
     """Where deployments and incidents are recorded.
 

@@ -4,11 +4,15 @@ People's output goes to stderr when JSON is asked for, so that stdout is one doc
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
@@ -49,12 +53,20 @@ COLOURS = {
 PLAIN_EVERY = 10.0  # in a pipe, one line of progress in so many seconds
 
 
+class _Deaf(Console):
+    """A console that goes on when nobody listens any more: a rollback is under way."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on."""
+        self.file = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+
+
 class Screen:
     """Where results are shown. `as_json` makes stdout one JSON document."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self._console = _Deaf(stderr=as_json, highlight=False, soft_wrap=True)
         self._said_at: float | None = None
         self._said: object = None
 
@@ -140,7 +152,9 @@ class Screen:
     def _clear(self) -> None:
         """Take the line of progress away."""
         if self._console.is_terminal:
-            self._console.file.write("\r\x1b[2K")
+            self._console.control(
+                Control((ControlType.CARRIAGE_RETURN,), (ControlType.ERASE_IN_LINE, 2))
+            )
 
     def verdict(self, verdict: Verdict, **more: Any) -> None:
         """A verdict with the row that said it."""
@@ -152,6 +166,8 @@ class Screen:
         said = verdict.judgement.value.replace("_", " ").upper()
         self.say(f"{said} ({verdict.row})", f"bold {COLOURS[verdict.judgement]}")
         self.say(verdict.reason)
+        asked = ", ".join(source.name for source in verdict.sources)
+        self.say(f"seen by {asked or 'nobody'}", "dim")
         self.table(
             ("signal", "requests", "bad", "proportion", "at most", "evidence"),
             [
@@ -214,7 +230,8 @@ class Screen:
             ("step", "status", "detail"),
             [(s.name, s.status.value, s.detail) for s in incident.steps],
         )
-        self.say(f"incident {incident.id}")
+        if incident.id:
+            self.say(f"incident {incident.id}")
 
     def incidents(self, incidents: Sequence[Incident]) -> None:
         """Past rollbacks, newest first."""
@@ -237,7 +254,7 @@ class Screen:
         """What would be done."""
         if plan is None:
             self.data({"environment": environment, "outcome": "nothing_to_do"})
-            self.say("nothing to do: the deployment is not live")
+            self.say("nothing to do: it is not live, or live already")
             return
         self.data(
             {
@@ -245,12 +262,16 @@ class Screen:
                 "from": plan.from_deployment,
                 "to": plan.to_deployment,
                 "reason": plan.reason,
-                "steps": [step.name for step in plan.steps],
+                "moves": list(plan.moves),
+                "steps": [
+                    {"target": step.target, "name": step.name} for step in plan.steps
+                ],
             }
         )
         self.say(
             f"{plan.environment}: from {plan.from_deployment} to {plan.to_deployment}"
         )
+        self.say(f"hosts that move: {', '.join(plan.moves) or 'none by themselves'}")
         for number, step in enumerate(plan.steps, 1):
             self.say(f"{number}. {step.target}: {step.name}")
 

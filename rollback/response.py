@@ -10,7 +10,13 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from . import announce, decide, execute, incident, verify
-from .errors import LedgerUnreachable, Refused, UnknownDeployment
+from .errors import (
+    LedgerUnreachable,
+    Refused,
+    RollbackError,
+    StepFailed,
+    UnknownDeployment,
+)
 from .model import (
     Delivery,
     HealthStatus,
@@ -62,19 +68,23 @@ class Response:
     async def carry_out(self, planned: Plan, opened: Incident, *, url: str) -> Incident:
         """Claim the candidate, do what was planned, make sure at `url`, and tell.
 
-        Raises `AlreadyRollingBack` when somebody else is at it.
+        Raises `AlreadyRollingBack` when somebody else is at it, and `StepFailed` for
+        what nobody thought of; that, too, leaves an incident and a call for help.
         """
         with suppress(LedgerUnreachable):
             await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
+        journal: list[JournalEntry] = []
         try:
-            return await self._carry_out(planned, opened, url)
-        except BaseException:
-            await self._interrupted(opened)
+            return await self._carry_out(planned, opened, url, journal)
+        except BaseException as error:
+            await self._interrupted(replace(opened, journal=tuple(journal)), error)
+            if isinstance(error, Exception):
+                raise StepFailed(f"The rollback broke off: {error!r}.") from error
             raise
 
-    async def _carry_out(self, planned: Plan, opened: Incident, url: str) -> Incident:
-        journal: list[JournalEntry] = []
-
+    async def _carry_out(
+        self, planned: Plan, opened: Incident, url: str, journal: list[JournalEntry]
+    ) -> Incident:
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
             self.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
@@ -84,10 +94,28 @@ class Response:
         told: list[Delivery] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self._tell, announce.initiated(opened), told)
+            if planned.override:
+                detail = f"by a person, because of {planned.reason}"
+                at = self.clock.now()
+                await write(JournalEntry(at=at, event="override", detail=detail))
             done = await execute.execute(
                 planned, self.targets, clock=self.clock, journal=write
             )
             seen = await self._verify(url, planned, opened, done)
+        # What was measured is told and kept, whoever interrupts from here on.
+        with anyio.CancelScope(shield=True):
+            ended = await self._conclude(opened, done, seen, tuple(journal), told)
+            self.notice(f"told, and kept as {ended.id}")
+        return ended
+
+    async def _conclude(
+        self,
+        opened: Incident,
+        done: execute.Execution,
+        seen: verify.Restoration,
+        journal: tuple[JournalEntry, ...],
+        told: list[Delivery],
+    ) -> Incident:
         clocks = incident.Clocks(
             decided_at=opened.opened_at,
             bad_since=incident.from_second(_bad_since(opened)),
@@ -102,7 +130,7 @@ class Response:
             phases=incident.phases(clocks, self.policy.budgets),
             steps=done.steps,
             flows=seen.flows,
-            journal=tuple(journal),
+            journal=journal,
         )
         if await self._tell(announce.outcome(ended), told):
             clocks = replace(clocks, communicated_at=self.clock.now())
@@ -133,35 +161,43 @@ class Response:
         )
 
     async def _close(self, ended: Incident) -> Incident:
+        """What was rolled back is never gone back to by itself."""
+        with suppress(UnknownDeployment, LedgerUnreachable):
+            await self.ledger.set_health(
+                ended.from_deployment,
+                ended.environment,
+                HealthStatus.FAILING,
+                self.clock.now(),
+            )
+        return await self._keep(ended)
+
+    async def _keep(self, ended: Incident) -> Incident:
         try:
             await self.ledger.save_incident(ended)
-            with suppress(UnknownDeployment):
-                await self.ledger.set_health(
-                    ended.from_deployment,
-                    ended.environment,
-                    HealthStatus.FAILING,
-                    self.clock.now(),
-                )
         except LedgerUnreachable as error:
             unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
             return replace(ended, detail=unsaved)
         return ended
 
-    async def refuse(self, opened: Incident, refusal: Refused) -> Incident:
-        """Nothing was changed: say why, and call a person."""
-        ended = replace(
-            opened, outcome=Outcome.REFUSED, detail=f"{refusal.message} {refusal.mend}"
-        )
-        message = announce.outcome(ended)
-        sent = await announce.announce(self.channels, message, clock=self.clock)
-        ended = replace(ended, deliveries=sent)
-        with suppress(LedgerUnreachable):
-            await self.ledger.save_incident(ended)
-        return ended
+    async def give_up(self, opened: Incident, error: RollbackError) -> Incident:
+        """Nothing was changed: say why, keep it, and call a person.
 
-    async def _interrupted(self, opened: Incident) -> None:
+        Refused when it cannot be done safely; escalated when it could not be tried.
+        """
+        refused = isinstance(error, Refused)
+        ended = replace(
+            opened,
+            outcome=Outcome.REFUSED if refused else Outcome.ESCALATED,
+            detail=f"{error.message} {error.mend}",
+        )
+        told: list[Delivery] = []
+        await self._tell(announce.outcome(ended), told)
+        return await self._keep(replace(ended, deliveries=tuple(told)))
+
+    async def _interrupted(self, opened: Incident, error: BaseException) -> None:
         """Leave word before going: the incident ends as one that needs a person."""
-        detail = "interrupted; what is live has to be looked at"
+        why = repr(error) if isinstance(error, Exception) else "interrupted"
+        detail = f"{why}; what is live has to be looked at"
         cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
         with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
             with suppress(LedgerUnreachable):

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from .errors import NoStableDeployment, NotATarget
-from .model import DeploymentVersion, HealthStatus
+from .model import DeploymentVersion, HealthStatus, PlatformDeployment
 from .ports import Ledger, Platform
 
 __all__ = ["KEPT", "last_stable", "require_passing", "version"]
@@ -30,6 +30,11 @@ def version(
     )
 
 
+def may_be_target(deployment: PlatformDeployment) -> bool:
+    """Whether the platform can go back to it: built, kept, and once live."""
+    return deployment.ready and deployment.candidate and deployment.served
+
+
 async def last_stable(
     ledger: Ledger, platform: Platform, environment: str, *, candidate: str | None
 ) -> DeploymentVersion:
@@ -43,12 +48,12 @@ async def last_stable(
         if not passing or recorded.deployment_id == candidate:
             continue
         deployment = await platform.deployment(recorded.deployment_id)
-        if deployment and deployment.ready:
+        if deployment and may_be_target(deployment):
             return recorded
         gone.append(recorded.deployment_id)
     if gone:
         raise NoStableDeployment(
-            "Every deployment recorded as passing is gone from the platform: "
+            "The platform cannot go back to any deployment recorded as passing: "
             + ", ".join(gone)
             + "."
         )

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from . import verify
-from .adapters.clock import SystemClock
+from .adapters.clock import RandomTokens, SystemClock
 from .adapters.postgres import PostgresLedger
 from .adapters.probes import HttpSite, Probes
 from .adapters.redis import RedisCounters
@@ -13,14 +14,14 @@ from .adapters.slack import SlackWebhook
 from .adapters.vercel import VercelPlatform
 from .decide import Limits
 from .engine import Engine, Policy
-from .incident import Budgets, new_id
+from .incident import Budgets
 from .model import FlowResult, Signal
 from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site
 from .response import Notice
 from .settings import Settings
 from .targets.application import Application
 
-__all__ = ["engine", "ledger", "limits", "site", "smoke"]
+__all__ = ["engine", "ledger", "limits", "now", "site", "smoke"]
 
 
 def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
@@ -57,7 +58,8 @@ async def site(settings: Settings) -> AsyncIterator[Site]:
 
 async def smoke(site: Site, url: str) -> tuple[FlowResult, ...]:
     """The critical flows against an address, with data of their own."""
-    return await verify.smoke(site, url, token=new_id("smoke", SystemClock().now()))
+    token = f"{SystemClock().now():%Y%m%d%H%M%S}-{RandomTokens().new()}"
+    return await verify.smoke(site, url, token=token)
 
 
 @asynccontextmanager
@@ -89,6 +91,7 @@ async def engine(
                 )
             },
             clock=clock,
+            tokens=RandomTokens(),
             policy=_policy(settings, confidence),
             notice=notice,
         )
@@ -144,3 +147,8 @@ def _channels(settings: Settings) -> tuple[Channel, ...]:
     if settings.slack_webhook_url is None:
         return ()
     return (SlackWebhook(settings.slack_webhook_url.get_secret_value()),)
+
+
+def now() -> datetime:
+    """Wall time."""
+    return SystemClock().now()

@@ -1,8 +1,9 @@
-"""The machine's clock."""
+"""The machine's clock, and its randomness."""
 
+import secrets
 from datetime import UTC, datetime
 
-__all__ = ["SystemClock"]
+__all__ = ["RandomTokens", "SystemClock"]
 
 
 class SystemClock:
@@ -11,3 +12,11 @@ class SystemClock:
     def now(self) -> datetime:
         """The time in UTC."""
         return datetime.now(UTC)
+
+
+class RandomTokens:
+    """Six random hexadecimal digits (port `Tokens`)."""
+
+    def new(self) -> str:
+        """Another one each time."""
+        return secrets.token_hex(3)

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from rollback.adapters.memory import (
     AnyioClock,
+    CountedTokens,
     MemoryChannel,
     MemoryErrors,
     MemoryLedger,
@@ -74,6 +75,7 @@ class World:
             channels=(self.channel,),
             targets={"application": Application(self.platform, timeout_seconds=60)},
             clock=self.clock,
+            tokens=CountedTokens(),
             policy=Policy(environment="production", site_url=None, limits=LIMITS),
         )
 
@@ -142,7 +144,7 @@ class World:
             await anyio.sleep(1)
             if self.silent:
                 continue
-            live = await self.live()
+            live = self.platform._hosts[HOST]
             second = int(self.clock.now().timestamp()) - 1
             bad = self.failing.get(live, 0)
             counts = Counts(second=second, requests=10, failed=bad, probes=2)

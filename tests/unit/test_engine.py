@@ -5,7 +5,9 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from rollback.adapters.memory import MemoryErrors
+from rollback.adapters.memory import (
+    MemoryErrors,
+)
 from rollback.engine import Ruling
 from rollback.errors import (
     AlreadyRollingBack,

@@ -3,7 +3,7 @@
 Time is anyio's alone, so that trio's `MockClock` drives all of it.
 """
 
-from .clocks import AnyioClock, FixedClock
+from .clocks import AnyioClock, CountedTokens, FixedClock
 from .ledger import MemoryLedger
 from .measures import MemoryErrors, MemorySource
 from .outside import MemoryChannel, MemorySite, SiteRequest
@@ -11,6 +11,7 @@ from .platform import MemoryPlatform
 
 __all__ = [
     "AnyioClock",
+    "CountedTokens",
     "FixedClock",
     "MemoryChannel",
     "MemoryErrors",

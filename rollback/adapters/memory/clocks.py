@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
-__all__ = ["AnyioClock", "FixedClock"]
+__all__ = ["AnyioClock", "CountedTokens", "FixedClock"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -20,6 +20,18 @@ class FixedClock:
     def advance(self, seconds: float) -> None:
         """Move it on."""
         self.at += timedelta(seconds=seconds)
+
+
+class CountedTokens:
+    """1, 2, 3, ... (port `Tokens`)."""
+
+    def __init__(self) -> None:
+        self._given = 0
+
+    def new(self) -> str:
+        """The next number."""
+        self._given += 1
+        return str(self._given)
 
 
 class AnyioClock:
