@@ -18,6 +18,7 @@ from . import web
 __all__ = ["HttpSite", "Probes"]
 
 HEALTH_PATH = "/api/health"
+LOCKED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 USER_AGENT = f"rollback-probe/{version('wedsync-rollback')}"
 
 
@@ -73,7 +74,8 @@ class Probes:
     (availability) and one to `path` (error rate and response time), however slow the
     answers are. What is not finished after `timeout_seconds` is bad. Each outcome
     counts in the second in which it became known, so that a second that is over never
-    changes; `rate * timeout_seconds * 2` requests are open at most.
+    changes; `rate * timeout_seconds * 2` requests are open at most. An address that
+    stays locked for want of the secret counts as nothing: the source is down.
     """
 
     name = "probes"
@@ -94,12 +96,14 @@ class Probes:
         self._slow_seconds, self._timeout = slow_ms / 1000, timeout_seconds
         self._seen: dict[str, dict[int, Counts]] = {}
         self._crash: str | None = None
+        self._locked: dict[str, dict[str, int]] = {}
         self._latest = 0
 
     @asynccontextmanager
     async def watching(self, deployment: PlatformDeployment) -> AsyncIterator[None]:
         """Probe the deployment at its own address while the context is open."""
         self._crash = None
+        self._locked.pop(deployment.id, None)
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tick, deployment, tasks)
@@ -115,9 +119,17 @@ class Probes:
     async def counts(
         self, deployment: PlatformDeployment, *, since: int, until: int
     ) -> tuple[Counts, ...]:
-        """The counts of the seconds in [since, until) that are over."""
+        """The counts of the seconds in [since, until) that are over.
+
+        Raises `SourceDown` too while the latest answers say that the address is locked.
+        """
         if self._crash:
             raise SourceDown(f"The probes stopped working: {self._crash}.")
+        for path, status in self._locked.get(deployment.id, {}).items():
+            raise SourceDown(
+                f"{deployment.url}{path} answered {status}: the bypass secret "
+                "(VERCEL_AUTOMATION_BYPASS_SECRET) is missing or wrong."
+            )
         seen = self._seen.get(deployment.id, {})
         until = min(until, self._second())
         return tuple(seen[second] for second in sorted(seen) if since <= second < until)
@@ -134,7 +146,7 @@ class Probes:
 
     async def _guarded(
         self,
-        probe: Callable[[PlatformDeployment], Awaitable[Counts]],
+        probe: Callable[[PlatformDeployment], Awaitable[Counts | None]],
         deployment: PlatformDeployment,
     ) -> None:
         """A collector that breaks says nothing about the site's health."""
@@ -143,17 +155,23 @@ class Probes:
         except Exception as error:  # noqa: BLE001 - whatever it is, `counts` reports it
             self._crash = repr(error)
             return
+        if outcome is None:
+            return
         seen = self._seen.setdefault(deployment.id, {})
         known = seen.get(outcome.second)
         seen[outcome.second] = known + outcome if known else outcome
 
-    async def _probe_health(self, deployment: PlatformDeployment) -> Counts:
+    async def _probe_health(self, deployment: PlatformDeployment) -> Counts | None:
         answer = await self._get(deployment, HEALTH_PATH)
+        if answer is None:
+            return None
         available = answer.status == HTTPStatus.OK
         return Counts(second=self._second(), probes=1, unavailable=int(not available))
 
-    async def _probe_page(self, deployment: PlatformDeployment) -> Counts:
+    async def _probe_page(self, deployment: PlatformDeployment) -> Counts | None:
         answer = await self._get(deployment, self._path)
+        if answer is None:
+            return None
         unfinished = answer.status is None and answer.seconds >= self._timeout
         failed = (
             answer.status is None or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -163,13 +181,21 @@ class Probes:
             second=self._second(), requests=1, failed=int(failed), slow=int(slow)
         )
 
-    async def _get(self, deployment: PlatformDeployment, path: str) -> Answer:
-        return await self._site.request(
+    async def _get(self, deployment: PlatformDeployment, path: str) -> Answer | None:
+        """The answer, or None when it only says that the address is locked."""
+        answer = await self._site.request(
             "GET",
             f"{deployment.url}{path}",
             timeout_seconds=self._timeout,
             protected=True,
         )
+        locked = self._locked.setdefault(deployment.id, {})
+        if answer.status in LOCKED:
+            locked[path] = answer.status
+            return None
+        if answer.status is not None:  # no answer tells nothing about the secret
+            locked.pop(path, None)
+        return answer
 
     def _second(self) -> int:
         """The second that it is now; a clock that is set back opens none again."""

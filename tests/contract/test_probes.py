@@ -211,6 +211,48 @@ async def test_a_collector_that_breaks_is_no_bad_health() -> None:
             await source.counts(V2, since=SECOND, until=SECOND + 99)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("path", ["/api/health", "/page"])
+async def test_a_locked_address_is_no_bad_health(status: int, path: str) -> None:
+    """An address that the secret does not open counts as nothing, and says why."""
+
+    def locked(request: SiteRequest) -> Answer:
+        shut = request.url.endswith(path)
+        return Answer(status=status if shut else 200, seconds=0.05)
+
+    source = probes(MemorySite(locked), AnyioClock(START))
+    async with source.watching(V2):
+        await anyio.sleep(3)
+        with pytest.raises(SourceDown, match=f"{path} answered {status}: .*_SECRET"):
+            await source.counts(V2, since=SECOND, until=SECOND + 99)
+
+
+async def test_an_address_that_opens_again_is_counted_again() -> None:
+    """Once the secret is right the source is up; the locked seconds stay silent."""
+
+    def opens(request: SiteRequest) -> Answer:
+        assert request.protected
+        return Answer(status=401 if anyio.current_time() < 2.9 else 200, seconds=0.01)
+
+    found = await watched(opens, 6)
+    assert [c.second - SECOND for c in found] == [3, 4, 5]
+    assert all((c.failed, c.unavailable) == (0, 0) for c in found)
+
+
+async def test_no_answer_does_not_prove_that_the_address_is_open() -> None:
+    """What times out after a locked answer leaves the source down."""
+
+    def locked(_: SiteRequest) -> Answer:
+        late = anyio.current_time() > 2
+        return Answer(status=None if late else 401, seconds=0.01)
+
+    source = probes(MemorySite(locked), AnyioClock(START))
+    async with source.watching(V2):
+        await anyio.sleep(4)
+        with pytest.raises(SourceDown, match="answered 401"):
+            await source.counts(V2, since=SECOND, until=SECOND + 99)
+
+
 async def test_what_was_not_watched_is_silent() -> None:
     """A deployment that nobody watched has no counts, which is not a good sign."""
     source = probes(MemorySite(answering()), AnyioClock(START))

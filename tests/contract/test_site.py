@@ -168,6 +168,21 @@ async def test_a_redirect_is_not_followed(site: Site, edge: str) -> None:
 
 
 @real_only
+async def test_the_secret_stays_away_from_a_public_site(site: Site) -> None:
+    """Only a request to a protected address carries the secret."""
+    asked: list[bytes] = []
+
+    async def listen(stream: anyio.abc.SocketStream) -> None:
+        asked.append(await stream.receive())
+        await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with serving(listen) as url:
+        for protected in (True, False):
+            await site.request("GET", url, timeout_seconds=5, protected=protected)
+    assert [SECRET.encode() in head for head in asked] == [True, False]
+
+
+@real_only
 @pytest.mark.parametrize("url", ["", "nonsense", "http://[", "ftp://host/"])
 async def test_an_address_that_is_none_is_no_answer(site: Site, url: str) -> None:
     """Even an address that cannot be read is told as an answer without status."""
