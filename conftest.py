@@ -1,3 +1,11 @@
 """Where pytest learns of the practice stack and the steps."""
 
-pytest_plugins = ["pytester", "steps.plugin", "steps.release", "steps.flows"]
+pytest_plugins = [
+    "pytester",
+    "steps.plugin",
+    "steps.guards",
+    "steps.telling",
+    "steps.release",
+    "steps.outcome",
+    "steps.flows",
+]

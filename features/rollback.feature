@@ -16,6 +16,7 @@ Feature: Rollback: a bad release is noticed, undone and reported
     Then the fault is seen to bite
     And the gate rolls v2 back by the row "evidence" for the response time
     And v1 serves the site again, healthy from outside
+    And visitors are served again at 20 requests a second
     And the critical flows pass on the site
     And every phase kept its time budget
     And the incident is on record and #incidents was told
@@ -27,6 +28,7 @@ Feature: Rollback: a bad release is noticed, undone and reported
     Then the fault is seen to bite
     And the gate rolls v2 back by the row "critical_error" because of DATABASE_CONNECTION_LOST
     And v1 serves the site again, healthy from outside
+    And visitors are served again at 20 requests a second
     And the critical flows pass on the site
     And every phase kept its time budget
     And the incident is on record and #incidents was told
@@ -38,6 +40,7 @@ Feature: Rollback: a bad release is noticed, undone and reported
     Then the fault is seen to bite
     And the gate rolls v2 back by the row "critical_error" because of STRIPE_WEBHOOK_FAILED
     And v1 serves the site again, healthy from outside
+    And visitors are served again at 20 requests a second
     And the critical flows pass on the site
     And every phase kept its time budget
     And the incident is on record and #incidents was told

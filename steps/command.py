@@ -13,7 +13,17 @@ from typing import Any
 from . import children
 from .children import WITH_US
 
-KEEP = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+# With PYTHONPATH the drill runs a checkout's own engine, not one installed elsewhere.
+KEEP = (
+    "PATH",
+    "PYTHONPATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "SYSTEMROOT",
+)
 
 
 @dataclass(frozen=True, slots=True)

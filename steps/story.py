@@ -5,7 +5,7 @@ afterwards. A scenario that did not run to its end never counts as passed.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,10 @@ STYLES = {
 }
 
 
+class Inconclusive(AssertionError):
+    """What had to be measured was not: nothing is proved, in neither direction."""
+
+
 def iso(seconds: float | datetime | None) -> str | None:
     """ISO 8601 in UTC with milliseconds."""
     if seconds is None:
@@ -39,13 +43,17 @@ def iso(seconds: float | datetime | None) -> str | None:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """One scenario: what was promised, what was done, what was seen."""
+    """One scenario: what was promised, what was done, what was seen.
+
+    `started_at` is when it was put into the book until it has begun.
+    """
 
     name: str
     feature: str
     tags: tuple[str, ...]
     started_at: float
-    ended_at: float = 0.0
+    ended_at: float | None = None
+    begun: bool = True
     outcome: str = "not_run"
     problem: str = ""
     fault: dict[str, Any] | None = None
@@ -56,6 +64,13 @@ class Story:
     requests: list[dict[str, Any]] = field(default_factory=list)
     looks: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None when it never began or never ended."""
+        if self.ended_at is None or not self.begun:
+            return None
+        return self.ended_at - self.started_at
+
     def document(self) -> dict[str, Any]:
         """The scenario as the contract's JSON."""
         phases = (self.incident or {}).get("phases", {})
@@ -65,8 +80,8 @@ class Story:
             "tags": list(self.tags),
             "outcome": self.outcome,
             "problem": self.problem,
-            "started_at": iso(self.started_at),
-            "seconds": round(self.ended_at - self.started_at, 3),
+            "started_at": iso(self.started_at) if self.begun else None,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
             "fault": self.fault,
             "verdict": self.verdict,
             "phases": phases,
@@ -102,6 +117,7 @@ class Book:
         self.seed, self.stack = seed, stack
         self.started_at = datetime.now(UTC).timestamp()
         self.notes: list[str] = []
+        self.stopped = ""  # why the run did not reach a good end
         self._console = Console(highlight=False, soft_wrap=True, quiet=not listening)
         self._status = self._console.status("")
 
@@ -109,17 +125,28 @@ class Book:
         """A line on the terminal that belongs to no scenario."""
         self._console.print(Text(text, style=style))
 
-    def begin(self, name: str, feature: str, tags: Sequence[str]) -> Story:
-        """A scenario begins."""
+    @property
+    def passed(self) -> bool:
+        """Every scenario passed, there was one, and the run reached its end."""
+        all_passed = all(story.outcome == "passed" for story in self.stories)
+        return bool(self.stories) and all_passed and not self.stopped
+
+    def expect(self, name: str, feature: str, tags: Iterable[str]) -> Story:
+        """A scenario that is to be run; until then it counts as not run."""
         story = Story(
             name=name,
             feature=feature,
             tags=tuple(sorted(tags)),
             started_at=datetime.now(UTC).timestamp(),
+            begun=False,
         )
         self.stories.append(story)
-        self._console.print(Text(f"\n{name}", style="bold"))
         return story
+
+    def begin(self, story: Story) -> None:
+        """A scenario begins."""
+        story.started_at, story.begun = datetime.now(UTC).timestamp(), True
+        self._console.print(Text(f"\n{story.name}", style="bold"))
 
     def doing(self, text: str) -> None:
         """What is under way: a line that moves on a terminal, nothing in a pipe."""
@@ -137,13 +164,12 @@ class Book:
     def end(self, story: Story, outcome: str, problem: str = "") -> None:
         """A scenario ended."""
         self._status.stop()
-        story.ended_at = datetime.now(UTC).timestamp()
         story.outcome, story.problem = outcome, problem
-        seconds = story.ended_at - story.started_at
-        style = STYLES[outcome]
-        self._console.print(
-            Text(f"  {MARKS[outcome]} {outcome} in {seconds:.1f} s", style=style)
-        )
+        style, took = STYLES[outcome], f": {story.name}"
+        if story.begun:
+            story.ended_at = datetime.now(UTC).timestamp()
+            took = f" in {story.ended_at - story.started_at:.1f} s"
+        self._console.print(Text(f"  {MARKS[outcome]} {outcome}{took}", style=style))
         if problem:
             self._console.print(Text(f"    {problem}", style=style))
 
@@ -152,6 +178,8 @@ class Book:
         now = datetime.now(UTC).timestamp()
         scenarios = [story.document() for story in self.stories]
         return {
+            "passed": self.passed,
+            "stopped": self.stopped,
             "seed": self.seed,
             "stack": self.stack,
             "started_at": iso(self.started_at),

@@ -179,7 +179,7 @@ def record(story: Story) -> Record:
     at = {moment.kind: moment.at for moment in points}
     begins = [*at.values(), *(s.begin for s in health), *(s.at for s in seconds)]
     begin = math.floor(min(begins, default=0))
-    ends = [story.ended_at - start, *at.values(), *(s.end for s in health)]
+    ends = [story.seconds or 0.0, *at.values(), *(s.end for s in health)]
     end = math.ceil(max(begin + 1, *ends, *(s.at + 1 for s in seconds)))
     return Record(
         begin=begin,
