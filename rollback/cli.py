@@ -429,10 +429,11 @@ async def gate(
     screen.ruling(ruling, settings.environment)
     if ruling.refusal:
         return _complain(ruling.refusal)
-    return _gate_code(ruling)
+    return gate_code(ruling)
 
 
-def _gate_code(ruling: Ruling) -> int:
+def gate_code(ruling: Ruling) -> int:
+    """The gate's exit code."""
     undone: Incident | None = ruling.incident
     if undone:
         return GATED_BY_OUTCOME[undone.outcome or Outcome.ESCALATED]

@@ -325,13 +325,19 @@ class Engine:
     ) -> tuple[Health, Health]:
         """Both looked at in the same moment, so that they can be compared."""
         seen: dict[str, Health] = {}
+        problems: list[RollbackError] = []
 
         async def look(deployment: PlatformDeployment) -> None:
-            seen[deployment.id] = await self._health(deployment)
+            try:
+                seen[deployment.id] = await self._health(deployment)
+            except RollbackError as error:
+                problems.append(error)
 
         async with anyio.create_task_group() as group:
             group.start_soon(look, one)
             group.start_soon(look, other)
+        if problems:
+            raise problems[0]
         return seen[one.id], seen[other.id]
 
     async def _observer(

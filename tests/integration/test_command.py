@@ -128,8 +128,43 @@ def test_a_shared_outage_is_refused(recorded: Command, fresh: Stack) -> None:
     assert ran.code == 4, ran.stderr
     assert ran.document["outcome"] == "refused"
     assert "database" in ran.document["detail"]
+    shown = recorded.run("incidents", "show", ran.document["incident"], "--json")
+    assert shown.document["outcome"] == "refused"
     answer = httpx.get(fresh.addresses["edge"])
     assert answer.headers["x-deployment-id"] == fresh.deployments["v2"]
+
+
+def test_a_move_that_hangs_is_escalated_and_told(
+    recorded: Command, fresh: Stack
+) -> None:
+    """Exit 5, on record, and #incidents is called for help."""
+    platform = fresh.addresses["platform"]
+    httpx.post(f"{platform}/_control/faults", json={"hang": True}).raise_for_status()
+    hasty = without(recorded, ROLLBACK_MOVE_TIMEOUT_SECONDS="3")
+
+    ran = hasty.run("run", "--reason", "x", "--yes", "--json")
+
+    assert ran.code == 5, ran.stderr
+    assert ran.document["outcome"] == "escalated"
+    assert [s["status"] for s in ran.document["steps"]] == ["failed"]
+    listed = recorded.run("incidents")
+    assert (listed.code, "escalated" in listed.stdout) == (0, True)
+    state = httpx.get(f"{fresh.addresses['slack']}/_control/state").json()
+    assert "NOT restored" in str(state["messages"][-1])
+
+
+def test_a_rollback_goes_on_when_nobody_listens_any_more(recorded: Command) -> None:
+    """The pipe that it writes to is closed; production is restored all the same."""
+    running = recorded.start("run", "--reason", "x", "--yes")
+    try:
+        assert running.process.stdout
+        running.process.stdout.close()
+        running.process.wait(60)
+    finally:
+        end(running)
+
+    (listed,) = recorded.run("incidents", "list", "--json").document
+    assert listed["outcome"] == "restored"
 
 
 def test_one_look_without_traffic_is_inconclusive(
@@ -174,15 +209,16 @@ def test_a_gate_that_may_only_report_leaves_production(
     assert answer.headers["x-deployment-id"] == v2
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_gate_that_is_interrupted_leaves_no_trace(
-    recorded: Command, fresh: Stack
+    recorded: Command, fresh: Stack, ending: signal.Signals
 ) -> None:
     """Ctrl-C while it watches: exit 130, production untouched, nothing claimed."""
     v2 = fresh.deployments["v2"]
     running = recorded.start("gate", v2, "--window", "60s", "--json")
     try:
         assert running.wait_for_a_word(seconds=15)
-        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(ending)
         assert running.result(seconds=15).code == 130
     finally:
         end(running)
@@ -202,6 +238,25 @@ def test_an_unknown_deployment_is_named(command: Command, verb: str) -> None:
 
     assert "dpl_nowhere is not known" in said
     assert command.run("history", "--json").document == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("smoke", "localhost:3000"),
+        ("history", "--limit", "-1"),
+        ("gate", "dpl_x", "--window", "inf"),
+        ("gate", "dpl_x", "--window", "soon"),
+        ("run", "--to", "dpl_typo", "--reason", "x", "--yes"),
+    ],
+)
+def test_nonsense_is_bad_input(command: Command, arguments: tuple[str, ...]) -> None:
+    """Exit 2, no traceback, nothing on record."""
+    ran = command.run(*arguments)
+
+    assert ran.code == 2, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert command.run("incidents", "list", "--json").document == []
 
 
 def test_an_unreachable_ledger_is_named_without_its_password(

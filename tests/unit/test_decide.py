@@ -210,3 +210,23 @@ def test_a_recording_with_a_silent_end_is_inconclusive() -> None:
     seen = tuple(replay("dpl_v2", seconds, silence_seconds=30))
 
     assert judge_recording(seen[:-1], LIMITS).judgement is Judgement.INCONCLUSIVE
+
+
+def test_an_old_blip_is_not_where_the_trouble_began() -> None:
+    """A critical error now has nothing to do with one bad second four minutes ago."""
+    seconds = [counts(s, failed=20 if s == 60 else 0) for s in range(300)]
+    now = CriticalError(
+        code="DATABASE_CONNECTION_LOST",
+        count=1,
+        first_seen=datetime.fromtimestamp(298, UTC),
+    )
+
+    assert judged(*seconds, errors=(now,), complete=False).bad_since == 298
+
+
+def test_trouble_that_is_thinly_spread_began_at_its_first_failure() -> None:
+    """Half of one request a second: seconds without a failure do not hide the start."""
+    good = [counts(s, requests=1) for s in range(100)]
+    bad = [counts(s, requests=1, failed=s % 2) for s in range(100, 130)]
+
+    assert judged(*good, *bad, complete=False).bad_since == 101

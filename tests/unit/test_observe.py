@@ -33,6 +33,9 @@ def test_csv_and_json_lines_say_the_same(text: str) -> None:
         ("second,requests\n1,-2\n", "more bad ones"),
         ("second,requests\n2,1\n1,1\n", "seconds must rise"),
         ("second,requests\n2,1\n2,1\n", "seconds must rise"),
+        ('{"second": 1, "requests": 1e999}\n', "no whole number"),
+        ('{"second": 1, "requests": 2.5}\n', "no whole number"),
+        ("second,requests\n1767323045,1\n1767323046000,1\n", "whole seconds"),
         ('{"second": 1}\nnonsense\n', "Record 2"),
     ],
 )

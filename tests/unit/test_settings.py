@@ -97,6 +97,12 @@ def test_the_defaults_are_the_specs() -> None:
     ]
     assert settings.response_time_ms == 3000
     assert settings.window_seconds == 300
+    assert (
+        settings.identify_budget_seconds,
+        settings.initiate_budget_seconds,
+        settings.verify_budget_seconds,
+        settings.communicate_budget_seconds,
+    ) == (120, 60, 180, 300)
     assert settings.critical_errors == (
         "STRIPE_WEBHOOK_FAILED",
         "DATABASE_CONNECTION_LOST",
