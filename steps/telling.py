@@ -109,7 +109,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     stopped = session.exitstatus == pytest.ExitCode.USAGE_ERROR
     if stopped or not config.getoption("--drill") or not book.stories:
         return
-    book.stopped = _stopped(session.exitstatus)
+    book.stopped = _stopped(session.exitstatus, all_passed=book.passed)
+    for story in book.stories:
+        if story.outcome == "not_run" and not story.problem:
+            story.problem = "It was cut short." if story.begun else "It was not begun."
     if not book.passed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if folder:
@@ -118,9 +121,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         book.say(f"\nreport: {os.path.relpath(folder / 'drill.html')}")
 
 
-def _stopped(status: int) -> str:
+def _stopped(status: int, *, all_passed: bool) -> str:
     if status == pytest.ExitCode.OK:
         return ""
-    if status == pytest.ExitCode.TESTS_FAILED:
-        return "Something in the run failed."
-    return "The run was stopped before its end."
+    if status != pytest.ExitCode.TESTS_FAILED:
+        return "The run was stopped before its end."
+    return "Something beside the scenarios failed." if all_passed else ""

@@ -147,6 +147,9 @@ def test_an_interrupted_drill_is_not_passed(inner: Run, tmp_path: Path) -> None:
     _, cut, never = document["scenarios"]
     assert (cut["seconds"], never["seconds"], never["started_at"]) == (None, None, None)
     assert (never["feature"], cut["tags"]) == ("One", ["late"])
+    assert cut["problem"] == "It was cut short."
+    assert never["problem"] == "It was not begun."
+    assert document["stopped"] == "The run was stopped before its end."
     html = (tmp_path / "drill.html").read_text()
     assert "Drill failed" in html
     assert "Drill passed" not in html

@@ -1,12 +1,15 @@
 """The story of a drill: what counts as passed, and which clocks are believed."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from steps import clocks
-from steps.story import Book, Story, iso
+from steps import clocks, outcome, report
+from steps.command import Ran
+from steps.release import Watch
+from steps.story import Book, Inconclusive, Story, iso
 
 START = 1_763_812_800.0
 Phases = dict[str, dict[str, Any]]
@@ -121,6 +124,25 @@ def test_the_first_effect_is_the_first_bad_request_after_the_fault() -> None:
     assert clocks.first_effect(requests, after=7.0) is None
 
 
+# -- the gate's word ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(3, "inconclusive"), (3, "watching"), (3, "healthy")]
+)
+def test_a_gate_that_could_not_tell_is_inconclusive(code: int, verdict: str) -> None:
+    """A silent source is neither a good release nor a bad one."""
+    said = json.dumps({"verdict": verdict, "reason": "no counts for 30 s"})
+    with pytest.raises(Inconclusive, match="no counts for 30 s"):
+        outcome._ruling(Watch(ran=Ran(code, said, "")))
+
+
+def test_a_gate_that_decided_is_heard() -> None:
+    """Whatever it decided is for the step to judge."""
+    said = json.dumps({"verdict": "roll_back", "reason": "slow"})
+    assert outcome._ruling(Watch(ran=Ran(1, said, "")))["reason"] == "slow"
+
+
 # -- the book --------------------------------------------------------------------
 
 
@@ -146,16 +168,16 @@ def test_a_run_of_nothing_did_not_pass(book: Book) -> None:
     assert book.document()["passed"] is False
 
 
-@pytest.mark.parametrize("outcome", ["failed", "inconclusive", "not_run"])
-def test_one_scenario_that_did_not_pass_is_enough(book: Book, outcome: str) -> None:
+@pytest.mark.parametrize("ended", ["failed", "inconclusive", "not_run"])
+def test_one_scenario_that_did_not_pass_is_enough(book: Book, ended: str) -> None:
     """And the summary counts it."""
-    for each in ("passed", outcome):
+    for each in ("passed", ended):
         story = book.expect(each, "F", ())
         book.begin(story)
         book.end(story, each)
     document = book.document()
     assert document["passed"] is False
-    assert document["summary"][outcome] == 1
+    assert document["summary"][ended] == 1
 
 
 def test_a_run_that_was_stopped_did_not_pass(book: Book) -> None:
@@ -163,6 +185,9 @@ def test_a_run_that_was_stopped_did_not_pass(book: Book) -> None:
     book.end(book.expect("A", "F", ()), "passed")
     book.stopped = "The run was stopped before its end."
     assert book.document()["passed"] is False
+    html = report.render(book.document(), book.stories)
+    assert "Drill failed" in html
+    assert book.stopped in html
 
 
 def test_what_is_only_expected_has_no_times(book: Book) -> None:
