@@ -1,17 +1,11 @@
 """The command line: parse, call, print, exit code. No decisions."""
 
 import os
-import signal
-import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Awaitable, Callable
-from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypedDict
 
-import anyio
 import click
 
 from . import wiring
@@ -19,9 +13,6 @@ from .decide import judge_recording
 from .engine import Ruling
 from .errors import (
     BadInput,
-    NotACheckout,
-    NotConfirmed,
-    RollbackError,
     UnknownIncident,
 )
 from .incident import timestamp
@@ -29,12 +20,20 @@ from .model import Incident, Judgement, Outcome, Verdict
 from .observe import read_counts, replay
 from .render import Screen, deployment_document
 from .settings import Settings
+from .shell import (
+    INTERRUPTED,
+    Commands,
+    Duration,
+    child,
+    command,
+    complain,
+    confirm,
+    require_checkout,
+    require_terminal,
+)
 
 __all__ = ["main"]
 
-LONGEST_WINDOW = 86_400.0  # a day
-AT_3_AM = ("run", "stable", "incidents")
-INTERRUPTED = 130
 # The story is what is shown; pytest itself is heard only where something fails.
 QUIETLY = (
     "-q",
@@ -61,113 +60,6 @@ BY_OUTCOME = {
     Outcome.ESCALATED: 5,
 }
 GATED_BY_OUTCOME = BY_OUTCOME | {Outcome.RESTORED: 1, Outcome.NOTHING_TO_DO: 1}
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, also written as `90s`, `5m` or `1h`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Parse; fails with what is wrong."""
-        if isinstance(value, float):
-            return value
-        units = {"s": 1, "m": 60, "h": 3600}
-        number, unit = (value[:-1], value[-1]) if value[-1:] in units else (value, "s")
-        try:
-            seconds = float(number) * units[unit]
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= LONGEST_WINDOW:
-            self.fail(f"{value!r} is no duration: write 90s, 5m or 1h.", param, ctx)
-        return seconds
-
-
-class Commands(click.Group):
-    """Lists the commands for 3 a.m. first."""
-
-    def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
-        """Two sections instead of one."""
-        rest = [name for name in self.list_commands(ctx) if name not in AT_3_AM]
-        for title, names in (("At 3 a.m.", AT_3_AM), ("Every day", rest)):
-            rows = [(n, self.commands[n].get_short_help_str(60)) for n in names]
-            with formatter.section(title):
-                formatter.write_dl(rows)
-
-
-Work = Callable[..., Awaitable[int]]
-
-
-def command(group: click.Group, name: str, **options: Any) -> Callable[[Work], Any]:
-    """A command of `group`: an async function that gets settings, screen and its own.
-
-    It returns the exit code; a `RollbackError` becomes two sentences and its own.
-    """
-
-    def register(work: Work) -> Any:
-        @group.command(name, **options)
-        @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-        @click.option(
-            "--config", type=click.Path(path_type=Path), help="Default: rollback.toml."
-        )
-        @click.option("--environment", help="production or staging.")
-        @click.option("-v", "verbose", is_flag=True, help="Tracebacks of errors.")
-        @wraps(work)
-        def run(
-            as_json: bool,
-            config: Path | None,
-            environment: str | None,
-            verbose: bool,
-            **arguments: Any,
-        ) -> None:
-            flags = {"environment": environment} if environment else {}
-            screen = Screen(as_json=as_json)
-            _listen_to_signals()
-            try:
-                settings = Settings.load(config, **flags)
-                code = anyio.run(partial(work, settings, screen, **arguments))
-            except KeyboardInterrupt:
-                screen.say("interrupted", "yellow")
-                code = INTERRUPTED
-            except Exception as raised:  # noqa: BLE001 - a person gets a sentence
-                error = _as_ours(raised)
-                if verbose:
-                    traceback.print_exception(raised)
-                screen.data({"error": {"message": error.message, "mend": error.mend}})
-                code = _complain(error)
-            sys.exit(code)
-
-        return run
-
-    return register
-
-
-def _listen_to_signals() -> None:
-    """A cancelled job and a lost terminal are Ctrl-C too."""
-
-    def interrupt(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
-
-
-def _as_ours(error: BaseException) -> RollbackError:
-    """The first error of ours in what was raised; anything else is our mistake."""
-    if isinstance(error, RollbackError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        return _as_ours(error.exceptions[0])
-    return RollbackError(f"Something went wrong that should not: {error!r}.")
-
-
-def _complain(error: RollbackError) -> int:
-    click.echo(f"{error.message}\n{error.mend}", err=True)
-    return error.exit_code
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -220,9 +112,9 @@ async def run(
             screen.plan(await engine.plan(**ask), settings.environment)
             return 0
         if not yes:
-            _require_terminal()
+            require_terminal()
             screen.plan(await engine.plan(**ask), settings.environment)
-            await _confirm(f"Roll back {settings.environment} now?")
+            await confirm(f"Roll back {settings.environment} now?")
         undone = await engine.roll_back(**ask)
     screen.incident(undone)
     return BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
@@ -244,19 +136,6 @@ def _only(only: str | None, known: tuple[str, ...]) -> None:
             f"{', '.join(unknown)} cannot be rolled back alone.",
             mend=f"--only knows: {', '.join(known)}.",
         )
-
-
-def _require_terminal() -> None:
-    if not sys.stdin.isatty():
-        raise NotConfirmed
-
-
-async def _confirm(question: str) -> None:
-    """Ask without blocking, so that Ctrl-C is heard; anything but yes is no."""
-    click.echo(f"{question} [y/N]: ", err=True, nl=False)
-    await anyio.wait_readable(sys.stdin)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise NotConfirmed
 
 
 @command(main, "stable")
@@ -428,7 +307,7 @@ async def gate(
         )
     screen.ruling(ruling, settings.environment)
     if ruling.refusal:
-        return _complain(ruling.refusal)
+        return complain(ruling.refusal)
     return gate_code(ruling)
 
 
@@ -475,7 +354,7 @@ def up(stack: str, port: int | None, seed: int, *, as_json: bool) -> None:
     arguments = ["-m", "stack", "--stack", stack, "--seed", str(seed)]
     arguments += ["--port", str(port)] if port is not None else []
     arguments += ["--json"] if as_json else []
-    _require_checkout()
+    require_checkout()
     # No process of ours stays in between: what ends the stack's runner ends the stack.
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell
 
@@ -502,29 +381,10 @@ def drill(
     # Written with "=": pytest would take a folder that stands alone for its root.
     arguments += [f"--seed={seed}", f"--report={report}"]
     arguments += ["-k", expression] if expression else []
-    _require_checkout()
+    require_checkout()
     began = time.time()
-    code = _child(arguments, people_to_stderr=as_json)
+    code = child(arguments, people_to_stderr=as_json)
     written = report / "drill.json"
     if as_json and written.is_file() and written.stat().st_mtime >= began:
         click.echo(written.read_text(), nl=False)
     sys.exit({0: 0, 1: 1, 2: INTERRUPTED}.get(code, 2))
-
-
-def _require_checkout() -> None:
-    if not Path("stack/__main__.py").is_file() or not Path("features").is_dir():
-        sys.exit(_complain(NotACheckout()))
-
-
-def _child(arguments: list[str], *, people_to_stderr: bool) -> int:
-    """Run Python and give its exit code; it ends when we do, however that happens."""
-    with subprocess.Popen(  # noqa: S603 - our own modules, no shell
-        [sys.executable, *arguments, "--until-eof"],
-        stdin=subprocess.PIPE,
-        stdout=sys.stderr if people_to_stderr else None,
-    ) as child:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                continue  # the terminal has told the child too, and it cleans up
