@@ -1,20 +1,15 @@
 """The stand-in for Supabase Auth: makes accounts, signs in, and denies the rest."""
 
-import json
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
+from .stand_ins import running
+
 pytestmark = pytest.mark.auth
 
-ROOT = Path(__file__).parents[2]
 KEY = "auth_test_service_key"
 ALICE = {"email": "Alice@example.com", "password": "correct horse"}
 
@@ -22,28 +17,8 @@ ALICE = {"email": "Alice@example.com", "password": "correct horse"}
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Run the stand-in as its own process."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    config = json.dumps({"auth": {"port": port, "service_key": KEY}})
-    command = [sys.executable, "-m", "stack.vendors", config]
-    process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603  # our own words
-    try:
-        yield _ready(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
-
-
-def _ready(url: str) -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            httpx.get(f"{url}/_control/state", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the stand-in did not start"
-            time.sleep(0.05)
-        else:
-            return url
+    with running("auth", service_key=KEY) as url:
+        yield url
 
 
 @pytest.fixture

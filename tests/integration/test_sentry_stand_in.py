@@ -2,21 +2,19 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import sentry_sdk
 
-ROOT = Path(__file__).parents[2]
+from .stand_ins import running
+
 PUBLIC = "0123456789abcdef0123456789abcdef"
 TOKEN = "sntrys_test_token"
 V1, V2 = "1" * 40, "2" * 40
@@ -61,30 +59,10 @@ class Sentry:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Run the stand-in as its own process."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    values = {"port": port, "public_key": PUBLIC, "project_id": "1", "org": "wedsync"}
+    names = {"public_key": PUBLIC, "project_id": "1", "org": "wedsync"}
     access = {"project": "wedsync-web", "auth_token": TOKEN}
-    config = json.dumps({"sentry": values | access})
-    command = [sys.executable, "-m", "stack.vendors", config]
-    process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603  # our own words
-    try:
-        yield _ready(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
-
-
-def _ready(url: str) -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            httpx.get(f"{url}/_control/state", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the stand-in did not start"
-            time.sleep(0.05)
-        else:
-            return url
+    with running("sentry", **names, **access) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,15 @@
 """The stand-in for Slack: takes what Slack takes, in its words and at its pace."""
 
 import json
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .stand_ins import running
+
 HOOK = "/services/T0000/B0000/test"
 BOT = {"Authorization": "Bearer xoxb-test"}
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "*down*"}}
@@ -21,28 +18,8 @@ SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "*down*"}}
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Run the stand-in as its own process."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    config = json.dumps({"slack": {"port": port, "path": HOOK}})
-    command = [sys.executable, "-m", "stack.vendors", config]
-    process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603  # our own words
-    try:
-        yield _ready(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
-
-
-def _ready(url: str) -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            httpx.get(f"{url}/_control/state", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the stand-in did not start"
-            time.sleep(0.05)
-        else:
-            return url
+    with running("slack", path=HOOK) as url:
+        yield url
 
 
 @pytest.fixture

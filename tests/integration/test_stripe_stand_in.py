@@ -4,9 +4,6 @@ import base64
 import http.client
 import json
 import queue
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -14,16 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import stripe
 
+from .stand_ins import running
+
 pytestmark = pytest.mark.stripe
 
-ROOT = Path(__file__).parents[2]
 KEY = "sk_test_wedsync"
 SECRET = "whsec_test_wedsync"
 PATIENCE_S = 10.0
@@ -124,17 +121,9 @@ def shop() -> Iterator[Shop]:
 @pytest.fixture(scope="module")
 def url(shop: Shop) -> Iterator[str]:
     """Run the stand-in as its own process."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    values = {"port": port, "secret_key": KEY, "webhook_secret": SECRET}
-    config = json.dumps({"stripe": values | {"webhook_url": shop.url}})
-    command = [sys.executable, "-m", "stack.vendors", config]
-    process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603  # our own words
-    try:
-        yield _ready(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        assert process.wait(10) == 0
+    secrets = {"secret_key": KEY, "webhook_secret": SECRET}
+    with running("stripe", **secrets, webhook_url=shop.url) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -164,18 +153,6 @@ def _sdk(url: str, key: str) -> Iterator[stripe.StripeClient]:
         max_network_retries=0,
     )
     client.close()  # type: ignore[no-untyped-call]  # not annotated there
-
-
-def _ready(url: str) -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            httpx.get(f"{url}/_control/state", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the stand-in did not start"
-            time.sleep(0.05)
-        else:
-            return url
 
 
 def _eventually(holds: Callable[[], bool]) -> None:
