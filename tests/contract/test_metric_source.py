@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from rollback.adapters.memory import MemorySource
 from rollback.adapters.redis import RedisCounters
@@ -175,12 +176,22 @@ async def test_a_whole_window_is_one_round_trip(
     """Half an hour of seconds is read at once, and no connection stays behind."""
     for offset in (0, 1799):
         feed(BAD.id, Counts(second=SECOND + offset, requests=1))
-    before = redis.info("clients")["connected_clients"]
+    before = connected(redis)
     found = await source.counts(BAD, since=SECOND, until=SECOND + 1800)
     assert len(found) == 2
     with anyio.fail_after(2):
-        while redis.info("clients")["connected_clients"] > before:  # noqa: ASYNC110 - elsewhere
+        while connected(redis) > before:  # noqa: ASYNC110 - elsewhere
             await anyio.sleep(0.02)
+
+
+def connected(redis: Redis) -> int:
+    """How many clients the server has; skips where it has no way to say."""
+    try:
+        return int(redis.info("clients")["connected_clients"])
+    except ResponseError as error:
+        if "unknown command" not in str(error):
+            raise
+        pytest.skip("fakeredis cannot count its clients")
 
 
 @real_only
