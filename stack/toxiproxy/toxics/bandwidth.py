@@ -1,14 +1,11 @@
 """bandwidth: everything passes, slowly."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from stack.toxiproxy.chunk import Chunk
+from stack.toxiproxy.stage import Stage
 from stack.toxiproxy.toxics.base import Toxic
-
-if TYPE_CHECKING:
-    # As in base.py.
-    from stack.toxiproxy.stub import Stub
 
 _SLICE = 100
 """ms of data that are sent at a time."""
@@ -27,11 +24,11 @@ class Bandwidth(Toxic):
         if self.rate < 0:
             raise ValueError("rate must not be negative")
 
-    async def on_data(self, stub: "Stub", chunk: Chunk) -> None:
+    async def on_data(self, stage: Stage, chunk: Chunk) -> None:
         """Send one slice when the line has been free for as long as it takes."""
         if self.rate == 0:
-            await stub.stall()
-        size = stub.split(self.rate * _SLICE)
-        due = max(stub.free_at, chunk.at) + size / (self.rate * 1000)
-        await stub.until(due)
-        await stub.forward(at=due)
+            await stage.stall()
+        size = stage.split(self.rate * _SLICE)
+        due = max(stage.free_at, chunk.at) + size / (self.rate * 1000)
+        await stage.until(due)
+        await stage.forward(at=due)

@@ -5,13 +5,10 @@ the API (integers, 0 by default), and its name in ``toxics/__init__.py``.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from stack.toxiproxy.chunk import Chunk
-
-if TYPE_CHECKING:
-    # A stub runs a toxic and a toxic works on a stub; only the names meet here.
-    from stack.toxiproxy.stub import Stub
+from stack.toxiproxy.stage import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,20 +23,20 @@ class Toxic:
     def check(self) -> None:
         """Raise ValueError if the attributes make no sense."""
 
-    async def pipe(self, stub: "Stub") -> None:
+    async def pipe(self, stage: Stage) -> None:
         """Deal with all that arrives; cancelled when the toxic changes or goes.
 
         A chunk stays at the head until it is forwarded or dropped, so that being
         cancelled loses nothing.
         """
         while True:
-            chunk = await stub.head()
+            chunk = await stage.head()
             if chunk.end is None:
-                await self.on_data(stub, chunk)
+                await self.on_data(stage, chunk)
             else:
-                await stub.forward()
+                await stage.forward()
 
-    async def on_data(self, stub: "Stub", chunk: Chunk) -> None:
+    async def on_data(self, stage: Stage, chunk: Chunk) -> None:
         """Deal with the chunk of data at the head."""
         del chunk
-        await stub.forward()
+        await stage.forward()

@@ -1,14 +1,11 @@
 """latency: everything passes, late."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from stack.toxiproxy.chunk import Chunk
+from stack.toxiproxy.stage import Stage
 from stack.toxiproxy.toxics.base import Toxic
-
-if TYPE_CHECKING:
-    # As in base.py.
-    from stack.toxiproxy.stub import Stub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +21,11 @@ class Latency(Toxic):
     latency: int = 0
     jitter: int = 0
 
-    async def on_data(self, stub: "Stub", chunk: Chunk) -> None:
+    async def on_data(self, stage: Stage, chunk: Chunk) -> None:
         """Wait until the chunk is due."""
         delay = self.latency
         if self.jitter > 0:
-            delay += stub.random.randrange(-self.jitter, self.jitter)
+            delay += stage.random.randrange(-self.jitter, self.jitter)
         due = chunk.at + max(0, delay) / 1000
-        await stub.until(due)
-        await stub.forward(at=due)
+        await stage.until(due)
+        await stage.forward(at=due)

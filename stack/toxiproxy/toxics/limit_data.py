@@ -1,14 +1,11 @@
 """limit_data: the reply is cut."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from stack.toxiproxy.chunk import Chunk
+from stack.toxiproxy.stage import Stage
 from stack.toxiproxy.toxics.base import Toxic
-
-if TYPE_CHECKING:
-    # As in base.py.
-    from stack.toxiproxy.stub import Stub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +16,14 @@ class LimitData(Toxic):
 
     bytes: int = 0
 
-    async def on_data(self, stub: "Stub", chunk: Chunk) -> None:
+    async def on_data(self, stage: Stage, chunk: Chunk) -> None:
         """Let pass what is left of the allowance."""
         del chunk
-        allowance = max(0, self.bytes - stub.passed)
+        allowance = max(0, self.bytes - stage.passed)
         if allowance:
-            stub.split(allowance)
-            await stub.forward()
-        if stub.passed >= self.bytes:
-            stub.discard()
-            stub.close()
-            await stub.stall()
+            stage.split(allowance)
+            await stage.forward()
+        if stage.passed >= self.bytes:
+            stage.discard()
+            stage.close()
+            await stage.stall()

@@ -2,13 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from stack.toxiproxy.stage import Stage
 from stack.toxiproxy.toxics.base import Toxic
-
-if TYPE_CHECKING:
-    # As in base.py.
-    from stack.toxiproxy.stub import Stub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +16,8 @@ class ResetPeer(Toxic):
 
     timeout: int = 0
 
-    async def pipe(self, stub: "Stub") -> None:
+    async def pipe(self, stage: Stage) -> None:
         """Wait for something to break."""
-        await stub.head()
+        await stage.head()
         await asyncio.sleep(max(0, self.timeout) / 1000)
-        stub.reset()
+        stage.reset()

@@ -2,13 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from stack.toxiproxy.stage import Stage
 from stack.toxiproxy.toxics.base import Toxic
-
-if TYPE_CHECKING:
-    # As in base.py.
-    from stack.toxiproxy.stub import Stub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +20,16 @@ class Timeout(Toxic):
 
     timeout: int = 0
 
-    async def pipe(self, stub: "Stub") -> None:
+    async def pipe(self, stage: Stage) -> None:
         """Drop until the silence has lasted."""
         quiet = self.timeout / 1000 if self.timeout > 0 else None
         try:
             while True:
                 async with asyncio.timeout(quiet):
-                    chunk = await stub.head()
+                    chunk = await stage.head()
                 if chunk.end is None:
-                    stub.drop()
+                    stage.drop()
                 else:
-                    await stub.forward()
+                    await stage.forward()
         except TimeoutError:
-            stub.close()
+            stage.close()
