@@ -1,13 +1,12 @@
 """The whole way of a deployment, in memory and without waiting."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import anyio
 import pytest
 
-from rollback.adapters.memory import (
-    MemoryErrors,
-)
+from rollback.adapters.memory import MemoryErrors, MemorySite, MemorySource
 from rollback.engine import Ruling
 from rollback.errors import (
     AlreadyRollingBack,
@@ -16,7 +15,9 @@ from rollback.errors import (
     PlatformDenied,
     UnknownDeployment,
 )
+from rollback.execute import execute
 from rollback.model import (
+    Counts,
     CriticalError,
     HealthStatus,
     Incident,
@@ -397,5 +398,83 @@ def test_a_ledger_that_is_down_from_the_start_stops_the_gate() -> None:
         world.ledger.down = "connection refused"
         with pytest.raises(LedgerUnreachable):
             await world.engine.gate("dpl_v2", act=True)
+
+    simulate(scene)
+
+
+def test_a_source_that_is_down_at_the_end_is_no_proof() -> None:
+    """Ten seconds without it are too few to be silent, and enough to say so."""
+
+    async def scene(world: World) -> Ruling:
+        other = MemorySource("redis")
+        engine = replace(world.engine, sources=(world.source, other))
+
+        async def count() -> None:
+            for passed in range(320):
+                await anyio.sleep(1)
+                second = int(world.clock.now().timestamp()) - 1
+                other.add("dpl_v2", Counts(second=second, requests=5))
+                other.down = "connection refused" if passed >= 290 else None
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(count)
+            ruling: Ruling = await engine.gate("dpl_v2", act=True)
+            group.cancel_scope.cancel()
+        return ruling
+
+    verdict = simulate(scene).verdict
+
+    assert verdict.row == "source_silent"
+    assert verdict.reason == "redis is down: connection refused"
+
+
+def test_errors_from_before_the_deploy_are_not_the_candidates() -> None:
+    """A test run of the same commit an hour ago rolls nothing back."""
+
+    async def scene(world: World) -> Ruling:
+        before = world.clock.now() - timedelta(seconds=60)
+        world.errors.add("v2" * 20, "DATABASE_CONNECTION_LOST", before)
+        ruling: Ruling = await world.engine.gate("dpl_v2", act=True)
+        return ruling
+
+    assert simulate(scene).verdict.judgement is Judgement.HEALTHY
+
+
+def test_the_address_of_the_settings_is_where_it_is_made_sure() -> None:
+    """Where visitors come in need not be the platform's first host."""
+
+    async def scene(world: World) -> None:
+        policy = replace(world.engine.policy, site_url="https://www.wedsync.example")
+        site = MemorySite(world.answer)
+        undone = await replace(world.engine, policy=policy, site=site).roll_back(
+            reason="bad"
+        )
+
+        assert undone.outcome is Outcome.RESTORED
+        asked = {r.url for r in site.asked if not r.protected}
+        assert asked
+        assert all(url.startswith("https://www.wedsync.example/") for url in asked)
+
+    simulate(scene)
+
+
+def test_what_is_in_place_already_is_not_done_again() -> None:
+    """A plan that is carried out twice asks the platform once."""
+
+    async def scene(world: World) -> None:
+        planned = await world.engine.plan(reason="bad")
+        assert planned
+        world.platform.promote("dpl_v1")
+
+        async def forget(_: object) -> None:
+            """Nobody reads this journal."""
+
+        done = await execute(
+            planned, world.engine.targets, clock=world.clock, journal=forget
+        )
+
+        assert [step.status for step in done.steps] == [StepStatus.ALREADY]
+        assert done.accepted_at is None
+        assert world.platform.asked == []
 
     simulate(scene)
