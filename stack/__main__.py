@@ -22,6 +22,8 @@ CHECK_SECONDS = 1.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code."""
     options = _parser().parse_args(argv)
+    # A shell's background jobs are started deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _leave)
     try:

@@ -37,9 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
         _clear(config.getoption("--report"))
         config.option.xmlpath = str(config.getoption("--report") / "junit.xml")
     _check(config)
+    # A shell's background jobs are started deaf to it, and so would their children be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--until-eof"):
-        # A shell's background jobs are started deaf to it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     config.stash[BOOK] = Book(
         listening=config.getoption("--drill"),
