@@ -17,6 +17,7 @@ from .errors import (
     Refused,
     RollbackError,
     UnknownDeployment,
+    Unreachable,
 )
 from .model import (
     DeploymentVersion,
@@ -199,7 +200,7 @@ class Engine:
             target=good,
             target_health=good_health,
             reason=reason,
-            moves=await self.platform.moves(good.id),
+            moves=await self._moves(good.id),
             override=override,
         )
 
@@ -291,6 +292,14 @@ class Engine:
         if deployment is None:
             raise UnknownDeployment(deployment_id, where="on the platform")
         return deployment
+
+    async def _moves(self, target: str) -> tuple[str, ...]:
+        """The platform's dry run: good to know, and no reason to stay if it fails."""
+        try:
+            return await self.platform.moves(target)
+        except Unreachable as error:
+            self.notice(f"which hosts would move is not known: {error.message}")
+            return ()
 
     async def _release(self, recorded: DeploymentVersion) -> PlatformDeployment:
         """As on the platform; its commit as recorded, which the platform may lack."""

@@ -8,6 +8,7 @@ import pytest
 
 from rollback.adapters.memory import (
     MemoryChannel,
+    MemoryPlatform,
     MemorySite,
     MemorySource,
 )
@@ -26,8 +27,9 @@ from rollback.model import (
     Message,
     Outcome,
 )
+from rollback.targets.application import Application
 
-from .simulated import World, simulate
+from .simulated import HOST, World, simulate
 from .test_engine import status_of
 
 
@@ -317,5 +319,29 @@ def test_health_records_what_it_saw(sick: set[str], status: HealthStatus) -> Non
         world.broken["dpl_v2"] = sick
         await world.engine.health("dpl_v2")
         assert status_of(world, "dpl_v2") is status
+
+    simulate(scene)
+
+
+def test_a_dry_run_that_fails_does_not_keep_a_bad_release_live() -> None:
+    """Which hosts would move is good to know, and no reason to stay."""
+
+    class Blind(MemoryPlatform):
+        async def moves(self, deployment_id: str) -> tuple[str, ...]:
+            raise PlatformUnreachable(f"The aliases of {deployment_id} are hidden.")
+
+    async def scene(world: World) -> None:
+        blind = Blind(
+            clock=world.clock,
+            deployments=[world.deployment("v1"), world.deployment("v2")],
+            hosts={HOST: "dpl_v2"},
+        )
+        world.platform = blind
+        targets = {"application": Application(blind, timeout_seconds=60)}
+        engine = replace(world.engine, platform=blind, targets=targets)
+        undone = await engine.roll_back(reason="bad")
+
+        assert undone.outcome is Outcome.RESTORED
+        assert await world.live() == "dpl_v1"
 
     simulate(scene)
