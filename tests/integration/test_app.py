@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from redis import Redis
 
 from stack.app.migrate import MIGRATIONS, migrate
 from stack.backends import Stack
+
+from .processes import until
 
 WEBHOOK_SECRET = "whsec_test_wedsync"
 BYPASS = "VERCEL_AUTOMATION_BYPASS_SECRET"
@@ -78,14 +80,6 @@ def order(**changed: object) -> Json:
     """What is sent to pay for a new order."""
     values = {"amount": 4200, "currency": "gbp", "payment_method": VISA}
     return {"order_id": f"order-{uuid.uuid4().hex}"} | values | changed
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
-    """Wait for a condition, or fail with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def held(stack: Stack, vendor: str) -> Json:

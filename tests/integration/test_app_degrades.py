@@ -23,6 +23,8 @@ from redis import Redis
 from stack.backends import Stack
 from stack.faults import Fault
 
+from .processes import until
+
 BYPASS = "VERCEL_AUTOMATION_BYPASS_SECRET"
 FORM = "/api/forms/rsvp/submissions"
 POOL_SIZE = 40
@@ -111,14 +113,6 @@ def charges(stack: Stack) -> int:
     """How often money was taken."""
     address = f"{stack.addresses['stripe']}/_control/state"
     return len(httpx.get(address, trust_env=False).json()["charges"])
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
-    """Wait for a condition, or fail with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def at_once(site: httpx.Client, *asks: Ask) -> list[tuple[httpx.Response, float]]:
