@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, BaseConnection
 from psycopg.abc import Params
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
@@ -208,7 +208,7 @@ def conninfo(url: str) -> str:
     return make_conninfo(**(defaults | conninfo_to_dict(url)))
 
 
-def is_alive(connection: AsyncConnection[Any]) -> bool:
+def is_alive(connection: BaseConnection[Any]) -> bool:
     """See without a round trip whether the other side has hung up."""
     try:
         while not connection.closed and _is_readable(connection.fileno()):

@@ -18,10 +18,13 @@ from typing import Any, ClassVar
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from redis import Redis
 
+from stack.app.database import is_alive
 from stack.backends import Stack
 from stack.faults import Fault
+from stack.toxiproxy.client.api import Client
 
 from .processes import until
 
@@ -254,25 +257,38 @@ def test_a_silent_database_holds_nobody_for_long(
     assert unhealthy(health(site)) == set()
 
 
+def _through_proxy(stack: Stack) -> str:
+    """PostgreSQL on the route of v2, as v2 itself reaches it."""
+    with Client(stack.addresses["toxiproxy"]) as toxiproxy:
+        host, port = toxiproxy.proxy("v2-postgres")["listen"].rsplit(":", 1)
+    return make_conninfo(stack.addresses["postgres"], host=host, port=port)
+
+
 @pytest.mark.postgres
 def test_connections_that_the_server_ended_cost_no_request(
     fresh: Stack, site: httpx.Client
 ) -> None:
     """After a restart of the database the first request finds a fresh connection."""
-    with psycopg.connect(fresh.addresses["postgres"], autocommit=True) as connection:
+    with (
+        psycopg.connect(fresh.addresses["postgres"], autocommit=True) as connection,
+        psycopg.connect(_through_proxy(fresh), autocommit=True) as last,
+    ):
 
-        def connections() -> int:
+        def connections() -> set[int]:
             rows = connection.execute(
                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'wedsync'"
             )
-            return len(rows.fetchall())
+            return {pid for (pid,) in rows}
 
-        until(lambda: connections() == 2 * (POOL_SIZE + 1), "both pools are full")
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'wedsync'"
-        )
-        until(lambda: connections() < POOL_SIZE, "their connections are ended")
+        until(lambda: len(connections()) == 2 * (POOL_SIZE + 1), "both pools are full")
+        ended = connections()
+        end = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
+        connection.execute(end, [list(ended)])
+        until(lambda: not ended & connections(), "their connections are ended")
+        # The app hears of it through the proxy, later; what is ended after all of them
+        # is heard of after all of them.
+        connection.execute(end, [[last.info.backend_pid]])
+        until(lambda: not is_alive(last), "the other side of the proxy has heard")
 
     assert submit(site).status_code == 201
     assert unhealthy(health(site)) == set()
