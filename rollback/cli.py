@@ -9,7 +9,6 @@ from typing import Any, TypedDict
 import click
 
 from . import wiring
-from .decide import judge_recording
 from .engine import Ruling
 from .errors import (
     BadInput,
@@ -17,6 +16,7 @@ from .errors import (
 )
 from .incident import timestamp
 from .model import Incident, Judgement, Outcome, Verdict
+from .monitor import judge_recording
 from .observe import read_counts, replay
 from .render import Screen, deployment_document
 from .settings import Settings

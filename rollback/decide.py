@@ -1,10 +1,9 @@
 """Stage 3: the decision matrix, rows of data; the first that matches names itself."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from .evidence import SUSPICION, Evidence, confidence, update
+from .evidence import CAP, HORIZON, SUSPICION, Evidence, confidence
 from .model import (
     Counts,
     CriticalError,
@@ -15,7 +14,7 @@ from .model import (
     Verdict,
 )
 
-__all__ = ["MATRIX", "Limits", "Monitor", "decide", "judge_recording"]
+__all__ = ["MATRIX", "Limits", "decide"]
 
 COVERAGE = 0.9  # the share of a window's seconds that must hold a measurement
 REFERENCE = 1.5  # times the threshold: between what is good and what is bad
@@ -25,7 +24,10 @@ REFERENCE = 1.5  # times the threshold: between what is good and what is bad
 class Limits:
     """When a deployment is bad, and what must be seen before it is called healthy.
 
-    `thresholds` are proportions of bad outcomes that may be reached, not passed.
+    `thresholds` are proportions of bad outcomes that may be reached, not passed. The
+    evidence is weighed in batches of `batch_seconds`, each of which multiplies it by
+    `cap` at most; faults are expected within `horizon_seconds`. With `strict_window`
+    evidence rolls back only while the window's proportion is over its threshold too.
     """
 
     thresholds: tuple[tuple[Signal, float], ...]
@@ -35,11 +37,23 @@ class Limits:
     healthy_requests: int = 100
     alpha: float = 1e-3
     confidence: float | None = None
+    batch_seconds: int = 1
+    cap: float = CAP
+    horizon_seconds: int = HORIZON
+    strict_window: bool = False
 
     @property
     def proof(self) -> float:
         """The evidence at which a signal has proved bad; alpha is shared by all."""
         return len(self.thresholds) / self.alpha
+
+    def start(self) -> dict[Signal, Evidence]:
+        """The evidence of every signal before anything was seen."""
+        horizon = max(1, self.horizon_seconds // self.batch_seconds)
+        return {
+            signal: Evidence(threshold, cap=self.cap, horizon=horizon)
+            for signal, threshold in self.thresholds
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,7 @@ class Look:
 
     seen: Observation
     signals: tuple[SignalState, ...]
+    baseline: tuple[SignalState, ...]
     certainty: float
     limits: Limits
     complete: bool
@@ -73,47 +88,77 @@ def decide(
     evidence: Mapping[Signal, Evidence],
     limits: Limits,
     *,
+    baseline: Mapping[Signal, Evidence] | None = None,
     complete: bool = False,
 ) -> Verdict:
     """Judge what was seen; `complete` when the window asked for is over.
 
-    `seen` is the trailing window, `evidence` covers everything since the start.
+    `seen` is the trailing window; `evidence`, and `baseline` for the stable deployment,
+    cover everything since the start.
     """
-    signals = tuple(
-        _state(signal, threshold, seen, evidence[signal])
-        for signal, threshold in limits.thresholds
+    look = Look(
+        seen=seen,
+        signals=_states(seen.counts, evidence, limits),
+        baseline=_states(seen.baseline, baseline, limits) if baseline else (),
+        certainty=min(confidence(evidence[signal]) for signal, _ in limits.thresholds),
+        limits=limits,
+        complete=complete,
     )
-    certainty = min(confidence(evidence[signal]) for signal, _ in limits.thresholds)
-    look = Look(seen, signals, certainty, limits, complete)
     for row, matches in MATRIX:
         match = matches(look)
         if match:
-            return Verdict(
-                deployment=seen.deployment,
-                judgement=match.judgement,
-                row=row,
-                reason=match.reason,
-                signals=signals,
-                critical_errors=_critical(look),
-                signal=match.signal,
-                second=seen.until - 1,
-                bad_since=_bad_since(look, match),
-                sources=seen.sources,
-            )
+            return _verdict(look, row, match)
     raise AssertionError("the last row of the matrix always matches")
 
 
-def _state(
-    signal: Signal, threshold: float, seen: Observation, evidence: Evidence
-) -> SignalState:
-    pairs = [counts.of(signal) for counts in seen.counts]
-    return SignalState(
-        signal=signal,
-        requests=sum(n for _, n in pairs),
-        bad=sum(bad for bad, _ in pairs),
-        threshold=threshold,
-        evidence=evidence.value,
+def _verdict(look: Look, row: str, match: Match) -> Verdict:
+    seen = look.seen
+    return Verdict(
+        deployment=seen.deployment,
+        judgement=match.judgement,
+        row=row,
+        reason=match.reason,
+        signals=look.signals,
+        critical_errors=_critical(look),
+        signal=match.signal,
+        second=seen.until - 1,
+        bad_since=_bad_since(look, match),
+        sources=seen.sources,
+        proof=look.limits.proof,
+        stable=seen.stable,
+        baseline=look.baseline,
+        shared=_shared(look) if match.signal else (),
     )
+
+
+def _states(
+    counts: Sequence[Counts], evidence: Mapping[Signal, Evidence], limits: Limits
+) -> tuple[SignalState, ...]:
+    states = []
+    for signal, threshold in limits.thresholds:
+        pairs = [each.of(signal) for each in counts]
+        states.append(
+            SignalState(
+                signal=signal,
+                requests=sum(n for _, n in pairs),
+                bad=sum(bad for bad, _ in pairs),
+                threshold=threshold,
+                evidence=evidence[signal].value,
+            )
+        )
+    return tuple(states)
+
+
+def _shared(look: Look) -> tuple[Signal, ...]:
+    """What is bad about the candidate, if the stable one is suspected of all of it.
+
+    Health checks that fail are compared when a rollback is planned, by what they name.
+    """
+    bad = {s.signal for s in look.signals if _proved(s, look) or _over(s, look)}
+    sick = {s.signal for s in look.baseline if s.evidence >= SUSPICION}
+    if Signal.AVAILABILITY in bad or not bad <= sick:
+        return ()
+    return tuple(s.signal for s in look.signals if s.signal in bad)
 
 
 def _critical(look: Look) -> tuple[CriticalError, ...]:
@@ -132,7 +177,7 @@ def critical_error(look: Look) -> Match | None:
 
 def proved(look: Look) -> Match | None:
     """The evidence of one signal reached the bound: early, at any traffic."""
-    over = [s for s in look.signals if s.evidence >= look.limits.proof]
+    over = [state for state in look.signals if _proved(state, look)]
     if not over:
         return None
     worst = max(over, key=lambda s: s.evidence)
@@ -146,11 +191,20 @@ def proved(look: Look) -> Match | None:
 
 def over_threshold(look: Look) -> Match | None:
     """The spec's literal rule, where the number of requests means something."""
-    for state in look.signals:
-        enough = state.requests >= look.limits.min_requests
-        if enough and state.proportion > state.threshold:
-            return Match(Judgement.ROLL_BACK, _said(state), state.signal)
-    return None
+    over = [state for state in look.signals if _over(state, look)]
+    if not over:
+        return None
+    return Match(Judgement.ROLL_BACK, _said(over[0]), over[0].signal)
+
+
+def _proved(state: SignalState, look: Look) -> bool:
+    strict = look.limits.strict_window and state.proportion <= state.threshold
+    return state.evidence >= look.limits.proof and not strict
+
+
+def _over(state: SignalState, look: Look) -> bool:
+    enough = state.requests >= look.limits.min_requests
+    return enough and state.proportion > state.threshold
 
 
 def source_silent(look: Look) -> Match | None:
@@ -265,39 +319,3 @@ def _changed(counts: Sequence[Counts], signal: Signal, threshold: float) -> int 
         if total <= lowest:
             lowest, first = total, None
     return first
-
-
-class Monitor:
-    """Takes in looks one after another and judges the trailing window after each."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._evidence = {
-            signal: Evidence(threshold) for signal, threshold in limits.thresholds
-        }
-        self._counts: deque[Counts] = deque()
-        self._since: int | None = None
-
-    def take(self, seen: Observation, *, complete: bool = False) -> Verdict:
-        """Add the new seconds of this look and judge."""
-        if self._since is None:
-            self._since = seen.since
-        for counts in seen.counts:
-            self._counts.append(counts)
-            for signal, evidence in self._evidence.items():
-                self._evidence[signal] = update(evidence, *counts.of(signal))
-        since = max(self._since, seen.until - int(self._limits.window_seconds))
-        while self._counts and self._counts[0].second < since:
-            self._counts.popleft()
-        window = replace(seen, since=since, counts=tuple(self._counts))
-        return decide(window, self._evidence, self._limits, complete=complete)
-
-
-def judge_recording(seen: Sequence[Observation], limits: Limits) -> Verdict:
-    """Judge a recording as if live: the first verdict to roll back ends it."""
-    monitor = Monitor(limits)
-    for look in seen[:-1]:
-        verdict = monitor.take(look)
-        if verdict.judgement is Judgement.ROLL_BACK:
-            return verdict
-    return monitor.take(seen[-1], complete=True)

@@ -3,20 +3,18 @@
 record -> observe -> decide -> plan -> execute -> verify -> announce -> document
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import anyio
 
-from . import announce, decide, incident, observe, plan, track, verify
+from . import announce, incident, plan, track, verify
 from .errors import (
     AlreadyRollingBack,
     LedgerUnreachable,
     Refused,
     RollbackError,
-    UnknownDeployment,
     Unreachable,
 )
 from .model import (
@@ -42,11 +40,9 @@ from .ports import (
     Tokens,
 )
 from .response import Notice, Policy, Response
+from .watch import Progress, Watch, Watches
 
 __all__ = ["Engine", "Policy", "Ruling"]
-
-Progress = Callable[[Verdict, float], None]
-"""Called after every look: the verdict so far, and the seconds that are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +81,7 @@ class Engine:
         self, deployment_id: str, *, git_sha: str, migration: str
     ) -> DeploymentVersion:
         """Record a deployment that has gone out; the platform must know it."""
-        await self._on_platform(deployment_id)
+        await self._deployments.on_platform(deployment_id)
         recorded = track.version(
             deployment_id=deployment_id,
             environment=self.policy.environment,
@@ -98,40 +94,103 @@ class Engine:
 
     async def health(self, deployment_id: str) -> Health:
         """Probe a recorded deployment at its own address and record its status."""
-        await self._recorded(deployment_id)
-        seen = await self._health(await self._on_platform(deployment_id))
+        await self._deployments.recorded(deployment_id)
+        seen = await self._health(await self._deployments.on_platform(deployment_id))
         status = HealthStatus.PASSING if seen.healthy else HealthStatus.FAILING
-        await self._set_health(deployment_id, status)
+        await self._deployments.set_health(deployment_id, status)
         return seen
 
     async def stable(self) -> DeploymentVersion:
         """What a rollback of what is live now would go back to."""
-        return await self._stable(await self._live())
+        return await self._deployments.stable(candidate=await self._deployments.live())
 
     # -- observe, decide ------------------------------------------------------
 
     async def check(self, deployment_id: str, *, probe_seconds: float) -> Verdict:
         """One look back over the window, after probing for a moment."""
-        back = int(self.policy.limits.window_seconds - probe_seconds)
-        observer = await self._observer(deployment_id, back_seconds=max(back, 0))
-        async with observer.watching():
-            await anyio.sleep(probe_seconds)
-            seen = await observer.look()
-        return decide.Monitor(self.policy.limits).take(seen, complete=True)
+        watch = await self._watches.of(deployment_id)
+        return await watch.back(probe_seconds=probe_seconds)
 
     async def gate(
         self, deployment_id: str, *, act: bool, progress: Progress | None = None
     ) -> Ruling:
         """Watch a deployment for the window; when it is bad and `act`, roll it back."""
-        observer = await self._observer(deployment_id)
-        stable = await self._stable(deployment_id) if act else None
+        watch = await self._watches.of(deployment_id)
+        stable = (
+            await self._deployments.stable(candidate=deployment_id) if act else None
+        )
         started = self.clock.now()
-        verdict = await self._watch(observer, progress)
+        ends = anyio.current_time() + self.policy.limits.window_seconds
+        verdict = await watch.until(ends, progress=progress)
+        return await self._rule(verdict, started, stable)
+
+    async def watch(
+        self,
+        deployments: Sequence[str] = (),
+        *,
+        seconds: float,
+        act: bool,
+        progress: Progress | None = None,
+    ) -> tuple[Ruling, ...]:
+        """Keep watching what is live, or these deployments side by side.
+
+        Acts as the gate does, but trouble of what a rollback went back to, or of what
+        has nothing to go back to, is told and not undone.
+        """
+        ends = anyio.current_time() + seconds
+        if not deployments:
+            return (await self._watch_live(ends, act=act, progress=progress),)
+        watches = [await self._watches.of(name) for name in deployments]
+        rulings: dict[str, Ruling] = {}
+
+        async def see_through(watch: Watch) -> None:
+            name, started = watch.candidate.id, self.clock.now()
+            stable = await self._way_back(name) if act else None
+            verdict = await watch.until(ends, progress=progress)
+            rulings[name] = await self._rule(verdict, started, stable)
+
+        async with anyio.create_task_group() as group:
+            for watch in watches:
+                group.start_soon(see_through, watch)
+        return tuple(rulings[watch.candidate.id] for watch in watches)
+
+    async def _watch_live(
+        self, ends: float, *, act: bool, progress: Progress | None
+    ) -> Ruling:
+        """Watch what is live; when something else goes live, watch that."""
+        watch = await self._watches.of(await self._deployments.live())
+        while True:
+            started = self.clock.now()
+            stable = await self._way_back(watch.candidate.id) if act else None
+            verdict = await self._watches.while_live(watch, ends, progress=progress)
+            if verdict:
+                return await self._rule(verdict, started, stable)
+            watch = await self._watches.of_next_live(ends)
+
+    async def _way_back(self, deployment_id: str) -> DeploymentVersion | None:
+        """What to go back to from what is watched; None where trouble is only told."""
+        latest = await self.ledger.incidents(self.policy.environment, limit=1)
+        if latest and latest[0].to_deployment == deployment_id:
+            self.notice(
+                f"{deployment_id} is what {latest[0].id} went back to: "
+                "trouble is told, and not undone"
+            )
+            return None
+        try:
+            return await self._deployments.stable(candidate=deployment_id)
+        except Refused as error:
+            self.notice(f"trouble is told, and not undone: {error.message}")
+            return None
+
+    async def _rule(
+        self, verdict: Verdict, started: datetime, stable: DeploymentVersion | None
+    ) -> Ruling:
+        """Act on a verdict; without a deployment to go back to, tell people."""
         ruling = Ruling(
             verdict=verdict, started_at=started, decided_at=self.clock.now()
         )
         if verdict.judgement is Judgement.HEALTHY:
-            await self._record_passing(deployment_id)
+            await self._record_passing(verdict.deployment)
         if verdict.judgement is not Judgement.ROLL_BACK:
             return ruling
         if stable is None:
@@ -140,7 +199,7 @@ class Engine:
             return ruling
         try:
             undone = await self.roll_back(
-                candidate=deployment_id,
+                candidate=verdict.deployment,
                 stable=stable,
                 reason=verdict.reason,
                 verdict=verdict,
@@ -148,22 +207,6 @@ class Engine:
         except AlreadyRollingBack as refusal:
             return replace(ruling, refusal=refusal)
         return replace(ruling, incident=undone)
-
-    async def _watch(
-        self, observer: observe.Observer, progress: Progress | None
-    ) -> Verdict:
-        monitor = decide.Monitor(self.policy.limits)
-        ends = anyio.current_time() + self.policy.limits.window_seconds
-        async with observer.watching():
-            while True:
-                await anyio.sleep(self.policy.look_every_seconds)
-                seen = await observer.look()
-                left = ends - anyio.current_time()
-                verdict = monitor.take(seen, complete=left <= 0)
-                if progress:
-                    progress(verdict, max(left, 0.0))
-                if left <= 0 or verdict.judgement is Judgement.ROLL_BACK:
-                    return verdict
 
     # -- plan, execute, verify, announce, document ----------------------------
 
@@ -174,6 +217,7 @@ class Engine:
         candidate: str | None = None,
         target: str | None = None,
         stable: DeploymentVersion | None = None,
+        verdict: Verdict | None = None,
         override: bool = False,
     ) -> Plan | None:
         """What a rollback would do now; None when there is nothing to do.
@@ -181,14 +225,17 @@ class Engine:
         Back to `stable`, found before, or to `target`, or to the last stable one.
         Raises a `Refused` when it cannot be done safely.
         """
-        candidate = candidate or await self._live()
-        bad = await self._on_platform(candidate)
+        known = self._deployments
+        candidate = candidate or await known.live()
+        bad = await known.on_platform(candidate)
         live = await self.platform.live()
         if not plan.is_live(live, candidate) or candidate == target:
             return None
         if stable is None and target is None:
-            stable = await self._stable(candidate)
-        good = await self._on_platform(stable.deployment_id if stable else str(target))
+            stable = await known.stable(candidate=candidate)
+        good = await self._deployments.on_platform(
+            stable.deployment_id if stable else str(target)
+        )
         if stable is None and not override:
             recorded = await self.ledger.find(good.id, self.policy.environment)
             track.require_passing(recorded, good.id)
@@ -200,6 +247,7 @@ class Engine:
             target=good,
             target_health=good_health,
             reason=reason,
+            verdict=verdict,
             moves=await self._moves(good.id),
             override=override,
         )
@@ -222,7 +270,7 @@ class Engine:
         """
         decided_at = self.clock.now()
         self.notice(f"rolling back, because of {reason}")
-        candidate = candidate or await self._live()
+        candidate = candidate or await self._deployments.live()
         opened = Incident(
             id=incident.new_id(decided_at, self.tokens.new()),
             environment=self.policy.environment,
@@ -238,6 +286,7 @@ class Engine:
                 candidate=candidate,
                 target=target,
                 stable=stable,
+                verdict=verdict,
                 override=override,
             )
             url = self.policy.site_url or await self.platform.site_url()
@@ -270,28 +319,24 @@ class Engine:
 
     # -- what the parts above ask for -----------------------------------------
 
-    async def _live(self) -> str:
-        """The deployment that is live; raises `Refused` when hosts differ."""
-        live = set((await self.platform.live()).values())
-        if len(live) != 1:
-            raise Refused(
-                f"The production hosts serve {len(live)} deployments: "
-                f"{', '.join(sorted(live)) or 'none'}.",
-                mend="Name the bad one with --from.",
-            )
-        return live.pop()
+    @property
+    def _deployments(self) -> track.Deployments:
+        return track.Deployments(
+            ledger=self.ledger,
+            platform=self.platform,
+            clock=self.clock,
+            environment=self.policy.environment,
+        )
 
-    async def _recorded(self, deployment_id: str) -> DeploymentVersion:
-        recorded = await self.ledger.find(deployment_id, self.policy.environment)
-        if recorded is None:
-            raise UnknownDeployment(deployment_id, where="to the ledger")
-        return recorded
-
-    async def _on_platform(self, deployment_id: str) -> PlatformDeployment:
-        deployment = await self.platform.deployment(deployment_id)
-        if deployment is None:
-            raise UnknownDeployment(deployment_id, where="on the platform")
-        return deployment
+    @property
+    def _watches(self) -> Watches:
+        return Watches(
+            deployments=self._deployments,
+            sources=self.sources,
+            errors=self.errors,
+            policy=self.policy,
+            notice=self.notice,
+        )
 
     async def _moves(self, target: str) -> tuple[str, ...]:
         """The platform's dry run: good to know, and no reason to stay if it fails."""
@@ -301,26 +346,10 @@ class Engine:
             self.notice(f"which hosts would move is not known: {error.message}")
             return ()
 
-    async def _release(self, recorded: DeploymentVersion) -> PlatformDeployment:
-        """As on the platform; its commit as recorded, which the platform may lack."""
-        deployment = await self._on_platform(recorded.deployment_id)
-        return replace(deployment, git_sha=recorded.git_sha)
-
-    async def _stable(self, candidate: str) -> DeploymentVersion:
-        return await track.last_stable(
-            self.ledger, self.platform, self.policy.environment, candidate=candidate
-        )
-
-    async def _set_health(self, deployment_id: str, status: HealthStatus) -> None:
-        with suppress(UnknownDeployment):
-            await self.ledger.set_health(
-                deployment_id, self.policy.environment, status, self.clock.now()
-            )
-
     async def _record_passing(self, deployment_id: str) -> None:
         """A ledger that is lost meanwhile does not make a good release bad."""
         try:
-            await self._set_health(deployment_id, HealthStatus.PASSING)
+            await self._deployments.set_health(deployment_id, HealthStatus.PASSING)
         except LedgerUnreachable as error:
             self.notice(f"it was not recorded as passing: {error.message}")
 
@@ -348,30 +377,3 @@ class Engine:
         if problems:
             raise problems[0]
         return seen[one.id], seen[other.id]
-
-    async def _observer(
-        self, deployment_id: str, *, back_seconds: int = 0
-    ) -> observe.Observer:
-        recorded = await self._recorded(deployment_id)
-        candidate = await self._release(recorded)
-        window = timedelta(seconds=self.policy.limits.window_seconds)
-        return observe.Observer(
-            candidate,
-            await self._baseline(deployment_id),
-            sources=self.sources,
-            errors=self.errors,
-            clock=self.clock,
-            environment=self.policy.environment,
-            codes=self.policy.limits.critical_errors,
-            since=max(recorded.timestamp, self.clock.now() - window),
-            back_seconds=back_seconds,
-            window_seconds=self.policy.limits.window_seconds,
-            silence_seconds=self.policy.silence_seconds,
-            error_poll_seconds=self.policy.error_poll_seconds,
-        )
-
-    async def _baseline(self, deployment_id: str) -> PlatformDeployment | None:
-        """The stable deployment, to tell the candidate's errors from everybody's."""
-        with suppress(Refused):
-            return await self._release(await self._stable(deployment_id))
-        return None

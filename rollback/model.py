@@ -173,7 +173,8 @@ class Observation:
     """What was seen of a deployment: merged counts by second, critical errors, sources.
 
     `since` and `until` bound the observation in whole unix seconds, `until` exclusive;
-    seconds without any count are absent from `counts`.
+    seconds without any count are absent from `counts`. `baseline` is what the same
+    sources say of `stable`, the stable deployment, where there is one.
     """
 
     deployment: str
@@ -182,6 +183,8 @@ class Observation:
     counts: tuple[Counts, ...] = ()
     critical_errors: tuple[CriticalError, ...] = ()
     sources: tuple[SourceState, ...] = ()
+    stable: str | None = None
+    baseline: tuple[Counts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,10 @@ class SignalState:
 class Verdict:
     """What the decision matrix says, with the row that said it.
 
-    `bad_since` is the first bad second that users could see (for ROLL_BACK).
+    `bad_since` is the first bad second that users could see (for ROLL_BACK). `proof` is
+    the evidence at which a signal has proved bad. `baseline` are the signals of the
+    deployment `stable` in the same window, and `shared` those on which it is bad too,
+    where these are all that is bad: a rollback to it cannot help.
     """
 
     deployment: str
@@ -217,6 +223,10 @@ class Verdict:
     second: int = 0
     bad_since: int | None = None
     sources: tuple[SourceState, ...] = ()
+    proof: float = 0.0
+    stable: str | None = None
+    baseline: tuple[SignalState, ...] = ()
+    shared: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -34,12 +34,22 @@ def merge(parts: Sequence[Sequence[Counts]]) -> tuple[Counts, ...]:
     return tuple(seconds[second] for second in sorted(seconds))
 
 
+def is_possible(counts: Counts) -> bool:
+    """Whether no more are bad than there are, and none fewer than none."""
+    return (
+        0 <= counts.failed <= counts.requests
+        and 0 <= counts.slow <= counts.requests
+        and 0 <= counts.unavailable <= counts.probes
+    )
+
+
 class Observer:
     """Looks at one deployment again and again; each look holds the new seconds only.
 
-    A second is given once, when no source can change it any more. Critical errors are
-    the candidate's own: a code that is seen on the stable deployment too is left out.
-    They are asked for beside the looks, so that a slow answer delays no verdict.
+    A second is given once, when no source can change it any more. The stable deployment
+    is measured by the same sources, as a baseline. Critical errors are the candidate's
+    own: a code that is seen on the stable one as often is left out. They are asked for
+    beside the looks, so that a slow answer delays no verdict.
     """
 
     def __init__(
@@ -77,7 +87,8 @@ class Observer:
         """Measure and ask while the context is open."""
         async with AsyncExitStack() as stack:
             for source in self._sources:
-                await stack.enter_async_context(source.watching(self._candidate))
+                for deployment in self._deployments:
+                    await stack.enter_async_context(source.watching(deployment))
             group = await stack.enter_async_context(anyio.create_task_group())
             for errors in self._errors:
                 group.start_soon(self._keep_asking, errors)
@@ -90,10 +101,12 @@ class Observer:
         since, until = self._next, max(self._next, self._now() - lag)
         self._next = until
         parts: list[tuple[Counts, ...]] = []
+        beside: list[tuple[Counts, ...]] = []
         if until > since:
             async with anyio.create_task_group() as group:
                 for source in self._sources:
                     group.start_soon(self._read, source, since, until, parts)
+                    group.start_soon(self._compare, source, since, until, beside)
         return Observation(
             deployment=self._candidate.id,
             since=since,
@@ -104,7 +117,13 @@ class Observer:
                 SourceState(name=name, problem=self._problem(name))
                 for name in self._spoke
             ),
+            stable=self._stable.id if self._stable else None,
+            baseline=merge(beside),
         )
+
+    @property
+    def _deployments(self) -> tuple[PlatformDeployment, ...]:
+        return (self._candidate, self._stable) if self._stable else (self._candidate,)
 
     def _now(self) -> int:
         return math.floor(self._clock.now().timestamp())
@@ -144,10 +163,28 @@ class Observer:
         except SourceDown as error:
             self._problems[source.name] = error.message
             return
+        impossible = [each for each in counts if not is_possible(each)]
+        if impossible:
+            self._problems[source.name] = f"It counts what cannot be: {impossible[0]}."
+            return
         self._problems.pop(source.name, None)
         parts.append(counts)
         for each in counts:
             self._speaks(source.name, each.second)
+
+    async def _compare(
+        self,
+        source: MetricSource,
+        since: int,
+        until: int,
+        parts: list[tuple[Counts, ...]],
+    ) -> None:
+        """Read the baseline; without one the candidate is judged all the same."""
+        if self._stable is None:
+            return
+        with suppress(SourceDown):
+            counts = await source.counts(self._stable, since=since, until=until)
+            parts.append(tuple(each for each in counts if is_possible(each)))
 
     async def _keep_asking(self, errors: ErrorSource) -> None:
         while True:
@@ -159,9 +196,10 @@ class Observer:
             else:
                 self._problems.pop(errors.name, None)
                 self._speaks(errors.name, self._now())
-                shared = {error.code for error in others}
-                own = tuple(error for error in own if error.code not in shared)
-                self._critical[errors.name] = own
+                shared = {error.code: error.count for error in others}
+                self._critical[errors.name] = tuple(
+                    error for error in own if error.count > shared.get(error.code, 0)
+                )
             await anyio.sleep(self._poll)
 
     async def _of(
@@ -216,9 +254,7 @@ def _counts(row: object, number: int) -> Counts:
     except (TypeError, ValueError, OverflowError) as error:
         raise ReplayInvalid(f"Record {number} holds no whole number: {row}.") from error
     counts = Counts(**values)
-    bad = max(counts.failed, counts.slow)
-    impossible = bad > counts.requests or counts.unavailable > counts.probes
-    if impossible or min(values.values()) < 0:
+    if not is_possible(counts):
         raise ReplayInvalid(f"Record {number} has more bad ones than there are: {row}.")
     return counts
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from .errors import NotATarget, SharedOutage
-from .model import Health, Plan, PlatformDeployment, Step
+from .model import Health, Plan, PlatformDeployment, Step, Verdict
 
 __all__ = ["is_live", "make_plan"]
 
@@ -21,20 +21,23 @@ def make_plan(
     target: PlatformDeployment,
     target_health: Health,
     reason: str,
+    verdict: Verdict | None = None,
     moves: tuple[str, ...] = (),
     override: bool = False,
 ) -> Plan:
     """The ordered steps that undo the candidate.
 
     Raises `NotATarget` when the platform cannot go back to the target or it does not
-    answer, and `SharedOutage` when it fails on what the candidate fails on: then a
-    rollback cannot help. `override` is a person's word that it is to be done anyway.
+    answer, and `SharedOutage` when it fails on what the candidate fails on, or was
+    measured to be bad in the same way: then a rollback cannot help. `override` is a
+    person's word that it is to be done anyway.
     """
     if not target.ready:
         raise NotATarget(f"The platform no longer holds {target.id} as ready.")
     if not override:
         _refuse_candidate(target)
         _refuse_outage(candidate_health, target, target_health)
+        _refuse_as_bad(verdict, target)
     return Plan(
         environment=environment,
         from_deployment=candidate.id,
@@ -73,3 +76,17 @@ def _refuse_outage(
         )
     if health.problem:
         raise NotATarget(f"{target.id} does not answer: {health.problem}")
+
+
+def _refuse_as_bad(verdict: Verdict | None, target: PlatformDeployment) -> None:
+    if verdict is None or verdict.stable != target.id or not verdict.shared:
+        return
+    seen = ", ".join(
+        f"{state.signal.replace('_', ' ')} {state.bad} of {state.requests}"
+        for state in verdict.baseline
+        if state.signal in verdict.shared
+    )
+    raise SharedOutage(
+        f"{target.id} does as badly as the candidate ({seen}): a rollback cannot help.",
+        mend="Look for what both depend on; both work again when that does.",
+    )

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rollback.decide import Limits, Monitor, judge_recording
+from rollback.decide import Limits
+from rollback.monitor import Monitor, judge_recording
 from rollback.model import (
     Counts,
     CriticalError,
