@@ -25,8 +25,7 @@ from rollback.model import (
     Outcome,
     StepStatus,
 )
-
-from .simulated import World, simulate
+from rollback.testing import World, simulate
 
 
 def status_of(world: World, deployment: str) -> HealthStatus:

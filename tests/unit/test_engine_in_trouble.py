@@ -28,8 +28,8 @@ from rollback.model import (
     Outcome,
 )
 from rollback.targets.application import Application
+from rollback.testing import HOST, World, simulate
 
-from .simulated import HOST, World, simulate
 from .test_engine import status_of
 
 
