@@ -1,10 +1,11 @@
 """Stage 8: the record of one rollback: its clocks, its outcome, its document."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .model import Incident, Phase, PhaseName, StepRecord, Verdict
+from .model import Incident, Phase, PhaseName, SignalState, StepRecord, Verdict
 
 __all__ = ["Budgets", "Clocks", "document", "new_id", "phases", "timestamp"]
 
@@ -134,6 +135,19 @@ def _step(step: StepRecord) -> dict[str, Any]:
     }
 
 
+def _signals(states: Sequence[SignalState]) -> dict[str, Any]:
+    return {
+        state.signal.value: {
+            "requests": state.requests,
+            "bad": state.bad,
+            "proportion": round(state.proportion, 6),
+            "threshold": state.threshold,
+            "evidence": round(state.evidence, 6),
+        }
+        for state in states
+    }
+
+
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """The part of `check` and `gate` that the verdict itself knows."""
     return {
@@ -142,15 +156,12 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
         "row": verdict.row,
         "signal": verdict.signal,
         "reason": verdict.reason,
-        "signals": {
-            state.signal.value: {
-                "requests": state.requests,
-                "bad": state.bad,
-                "proportion": round(state.proportion, 6),
-                "threshold": state.threshold,
-                "evidence": round(state.evidence, 6),
-            }
-            for state in verdict.signals
+        "signals": _signals(verdict.signals),
+        "proof": verdict.proof,
+        "baseline": {
+            "deployment": verdict.stable,
+            "signals": _signals(verdict.baseline),
+            "shared": list(verdict.shared),
         },
         "critical_errors": [error.code for error in verdict.critical_errors],
         "sources": [

@@ -64,11 +64,13 @@ class Observer:
         codes: Sequence[str],
         since: datetime,
         back_seconds: int = 0,
+        compare: bool = True,
         window_seconds: float,
         silence_seconds: int,
         error_poll_seconds: float,
     ) -> None:
         self._candidate, self._stable = candidate, stable
+        self._baseline = stable if compare else None
         self._sources, self._errors = sources, errors
         self._clock, self._environment, self._codes = clock, environment, codes
         self._window, self._silence = window_seconds, silence_seconds
@@ -117,13 +119,14 @@ class Observer:
                 SourceState(name=name, problem=self._problem(name))
                 for name in self._spoke
             ),
-            stable=self._stable.id if self._stable else None,
+            stable=self._baseline.id if self._baseline else None,
             baseline=merge(beside),
         )
 
     @property
     def _deployments(self) -> tuple[PlatformDeployment, ...]:
-        return (self._candidate, self._stable) if self._stable else (self._candidate,)
+        measured = (self._candidate, self._baseline)
+        return tuple(deployment for deployment in measured if deployment)
 
     def _now(self) -> int:
         return math.floor(self._clock.now().timestamp())
@@ -180,10 +183,10 @@ class Observer:
         parts: list[tuple[Counts, ...]],
     ) -> None:
         """Read the baseline; without one the candidate is judged all the same."""
-        if self._stable is None:
+        if self._baseline is None:
             return
         with suppress(SourceDown):
-            counts = await source.counts(self._stable, since=since, until=until)
+            counts = await source.counts(self._baseline, since=since, until=until)
             parts.append(tuple(each for each in counts if is_possible(each)))
 
     async def _keep_asking(self, errors: ErrorSource) -> None:

@@ -46,6 +46,7 @@ class Policy:
     site_url: str | None
     limits: decide.Limits
     budgets: incident.Budgets = field(default_factory=incident.Budgets)
+    baseline: bool = True
     silence_seconds: int = 30
     look_every_seconds: float = 1.0
     error_poll_seconds: float = 2.0

@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     min_requests: int = Field(default=1000, ge=1)
     healthy_requests: int = Field(default=100, ge=1)
     alpha: float = Field(default=1e-3, gt=0, lt=1)
+    # Longer batches where healthy traffic fails in bursts of several seconds.
+    batch_seconds: int = Field(default=1, ge=1, le=60)
+    evidence_cap: float = Field(default=8.0, gt=1, le=1e6)
+    horizon_seconds: int = Field(default=1800, ge=1)
+    strict_window: bool = False
     silence_seconds: int = Field(default=30, ge=1)
 
     # How it is looked at
@@ -83,6 +88,7 @@ class Settings(BaseSettings):
     probe_rate: float = Field(default=4.0, gt=0, le=100)
     probe_path: str = "/"
     probe_timeout_seconds: float = Field(default=5.0, gt=0)
+    baseline: bool = True  # measure the stable deployment beside the candidate
     look_every_seconds: float = Field(default=1.0, gt=0)
     error_poll_seconds: float = Field(default=2.0, gt=0)
 

@@ -75,6 +75,7 @@ class Watch:
             codes=self.policy.limits.critical_errors,
             since=self.since,
             back_seconds=back_seconds,
+            compare=self.policy.baseline,
             window_seconds=self.policy.limits.window_seconds,
             silence_seconds=self.policy.silence_seconds,
             error_poll_seconds=self.policy.error_poll_seconds,

@@ -38,6 +38,10 @@ def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
         healthy_requests=settings.healthy_requests,
         alpha=settings.alpha,
         confidence=confidence,
+        batch_seconds=settings.batch_seconds,
+        cap=settings.evidence_cap,
+        horizon_seconds=settings.horizon_seconds,
+        strict_window=settings.strict_window,
     )
 
 
@@ -108,6 +112,7 @@ def _policy(settings: Settings, confidence: float | None) -> Policy:
             verify=settings.verify_budget_seconds,
             communicate=settings.communicate_budget_seconds,
         ),
+        baseline=settings.baseline,
         silence_seconds=settings.silence_seconds,
         look_every_seconds=settings.look_every_seconds,
         error_poll_seconds=settings.error_poll_seconds,

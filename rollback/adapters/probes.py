@@ -132,6 +132,8 @@ class Probes:
             )
         seen = self._seen.get(deployment.id, {})
         until = min(until, self._second())
+        for second in [second for second in seen if second < since]:
+            del seen[second]  # nobody asks for what was before; a watch may take days
         return tuple(seen[second] for second in sorted(seen) if since <= second < until)
 
     async def _tick(self, deployment: PlatformDeployment, tasks: TaskGroup) -> None:
