@@ -1,14 +1,12 @@
 """The command line: parse, call, print, exit code. No decisions."""
 
-import os
-import sys
-import time
 from pathlib import Path
 from typing import Any, TypedDict
 
 import click
 
 from . import wiring
+from .checkout import drill, up
 from .engine import Ruling
 from .errors import (
     BadInput,
@@ -21,28 +19,15 @@ from .observe import read_counts, replay
 from .render import Screen, deployment_document
 from .settings import Settings
 from .shell import (
-    INTERRUPTED,
     Commands,
     Duration,
-    child,
     command,
     complain,
     confirm,
-    require_checkout,
     require_terminal,
 )
 
 __all__ = ["main"]
-
-# The story is what is shown; pytest itself is heard only where something fails.
-QUIETLY = (
-    "-q",
-    "-s",
-    "--no-header",
-    "--tb=short",
-    "-o",
-    "console_output_style=classic",
-)
 
 QUICK_RATE = 10.0  # probes a second for one look, which nobody wants to wait for
 QUICK_MARGIN_SECONDS = 3.0  # the newest seconds are not judged
@@ -59,6 +44,7 @@ BY_OUTCOME = {
     Outcome.REFUSED: 4,
     Outcome.ESCALATED: 5,
 }
+WORST = (0, 3, 1, 4, 5)  # of several exit codes the last of these counts
 GATED_BY_OUTCOME = BY_OUTCOME | {Outcome.RESTORED: 1, Outcome.NOTHING_TO_DO: 1}
 
 
@@ -306,13 +292,48 @@ async def gate(
             deployment, act=on_bad == "rollback", progress=screen.progress
         )
     screen.ruling(ruling, settings.environment)
-    if ruling.refusal:
-        return complain(ruling.refusal)
     return gate_code(ruling)
 
 
+@command(main, "watch")
+@click.argument("deployments", nargs=-1, metavar="[DEPLOYMENT]...")
+@click.option("--for", "seconds", type=Duration(), default=1800.0, help="Default: 30m.")
+@click.option(
+    "--on-bad",
+    type=click.Choice(["rollback", "report"]),
+    default="rollback",
+    show_default=True,
+)
+async def watch(
+    settings: Settings,
+    screen: Screen,
+    *,
+    deployments: tuple[str, ...],
+    seconds: float,
+    on_bad: str,
+) -> int:
+    """Keep watching what is live, or the deployments named, side by side.
+
+    When something else goes live, that is watched. What a rollback went back to is
+    not rolled back again: trouble with it is told.
+
+    Example: rollback watch --for 30m --on-bad report
+    """
+    async with wiring.engine(settings, notice=screen.notice) as engine:
+        rulings = await engine.watch(
+            tuple(dict.fromkeys(deployments)),
+            seconds=seconds,
+            act=on_bad == "rollback",
+            progress=screen.progress,
+        )
+    screen.rulings(rulings, settings.environment)
+    return max((gate_code(ruling) for ruling in rulings), key=WORST.index)
+
+
 def gate_code(ruling: Ruling) -> int:
-    """The gate's exit code."""
+    """The gate's exit code; a refusal is explained."""
+    if ruling.refusal:
+        return complain(ruling.refusal)
     undone: Incident | None = ruling.incident
     if undone:
         return GATED_BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
@@ -338,53 +359,5 @@ async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
 
 # -- from a checkout ----------------------------------------------------------
 
-
-@main.command("up")
-@click.option("--stack", default="embedded", show_default=True)
-@click.option(
-    "--port", type=int, help="Of the production address; default: a free one."
-)
-@click.option("--seed", type=int, default=0)
-@click.option("--json", "as_json", is_flag=True, help="One line when ready.")
-def up(stack: str, port: int | None, seed: int, *, as_json: bool) -> None:
-    """Start the practice stack and stay until Ctrl-C.
-
-    Example: rollback up --port 3000
-    """
-    arguments = ["-m", "stack", "--stack", stack, "--seed", str(seed)]
-    arguments += ["--port", str(port)] if port is not None else []
-    arguments += ["--json"] if as_json else []
-    require_checkout()
-    # No process of ours stays in between: what ends the stack's runner ends the stack.
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell
-
-
-@main.command("drill")
-@click.option("--stack", default="embedded", show_default=True)
-@click.option("-k", "expression", help="Only scenarios that match, as pytest's -k.")
-@click.option("--seed", type=int, default=0)
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    default=Path("reports"),
-    show_default=True,
-)
-@click.option("--json", "as_json", is_flag=True, help="drill.json on stdout.")
-def drill(
-    stack: str, expression: str | None, seed: int, report: Path, *, as_json: bool
-) -> None:
-    """Break the practice stack, roll it back, and write a report.
-
-    Example: rollback drill -k stripe --report /tmp/drill
-    """
-    arguments = ["-m", "pytest", *QUIETLY, "-m", "drill", "--drill", "--stack", stack]
-    # Written with "=": pytest would take a folder that stands alone for its root.
-    arguments += [f"--seed={seed}", f"--report={report}"]
-    arguments += ["-k", expression] if expression else []
-    require_checkout()
-    began = time.time()
-    code = child(arguments, people_to_stderr=as_json)
-    written = report / "drill.json"
-    if as_json and written.is_file() and written.stat().st_mtime >= began:
-        click.echo(written.read_text(), nl=False)
-    sys.exit({0: 0, 1: 1, 2: INTERRUPTED}.get(code, 2))
+main.add_command(up)
+main.add_command(drill)

@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.control import Control
-from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
 from .decide import NAMES
 from .engine import Ruling
 from .incident import document, timestamp, verdict_document
+from .live import COLOURS as BY_JUDGEMENT
+from .live import LiveView
 from .model import (
     DeploymentVersion,
     FlowResult,
     Health,
     Incident,
-    Judgement,
     Outcome,
     Plan,
     Verdict,
@@ -32,11 +31,8 @@ from .model import (
 
 __all__ = ["Screen"]
 
-COLOURS = {
-    Judgement.HEALTHY: "green",
-    Judgement.ROLL_BACK: "red",
-    Judgement.INCONCLUSIVE: "yellow",
-    Judgement.WATCHING: "cyan",
+COLOURS: dict[str, str] = {
+    **BY_JUDGEMENT,
     Outcome.RESTORED: "green",
     Outcome.ESCALATED: "red",
     Outcome.REFUSED: "yellow",
@@ -49,8 +45,6 @@ COLOURS = {
     "unhealthy": "red",
     "failed": "red",
 }
-
-PLAIN_EVERY = 10.0  # in a pipe, one line of progress in so many seconds
 
 
 class _Deaf(Console):
@@ -67,8 +61,8 @@ class Screen:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._console = _Deaf(stderr=as_json, highlight=False, soft_wrap=True)
-        self._said_at: float | None = None
-        self._said: object = None
+        # What is redrawn must know its height, so nothing of it may wrap by itself.
+        self._live = LiveView(_Deaf(stderr=as_json, highlight=False))
 
     def data(self, value: Any) -> None:
         """Print the one JSON document, if that was asked for."""
@@ -78,6 +72,7 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """One line for people."""
+        self._live.stop()
         self._console.print(Text(text, style=style))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -128,33 +123,12 @@ class Screen:
         self.table(("component", "health"), list(components.items()))
 
     def progress(self, verdict: Verdict, left: float) -> None:
-        """Where a gate stands: a line that is rewritten, or one now and then."""
-        line = Text(f"{left:4.0f} s left  ")
-        line.append(verdict.judgement.value, COLOURS[verdict.judgement])
-        for state in verdict.signals:
-            line.append(f"  {NAMES[state.signal]} {state.bad}/{state.requests}")
-            line.append(f" (evidence {state.evidence:.3g})", "dim")
-        if self._console.is_terminal:
-            self._clear()
-            line.truncate(self._console.width - 1)
-            self._console.print(line, end="")
-            return
-        due = self._said_at is None or self._said_at - left >= PLAIN_EVERY
-        if due or verdict.judgement != self._said:
-            self._said_at, self._said = left, verdict.judgement
-            self._console.print(line)
+        """Where a watch stands, after every look."""
+        self._live.update(verdict, left)
 
     def notice(self, text: str) -> None:
         """What is being done, for people who wait."""
-        self._clear()
         self.say(text, "dim")
-
-    def _clear(self) -> None:
-        """Take the line of progress away."""
-        if self._console.is_terminal:
-            self._console.control(
-                Control((ControlType.CARRIAGE_RETURN,), (ControlType.ERASE_IN_LINE, 2))
-            )
 
     def verdict(self, verdict: Verdict, **more: Any) -> None:
         """A verdict with the row that said it."""
@@ -162,7 +136,6 @@ class Screen:
         self._verdict(verdict)
 
     def _verdict(self, verdict: Verdict) -> None:
-        self._clear()
         said = verdict.judgement.value.replace("_", " ").upper()
         self.say(f"{said} ({verdict.row})", f"bold {COLOURS[verdict.judgement]}")
         self.say(verdict.reason)
@@ -185,20 +158,26 @@ class Screen:
 
     def ruling(self, ruling: Ruling, environment: str) -> None:
         """What a gate came to."""
-        undone = ruling.incident
+        self.data(_ruling_document(ruling, environment))
+        self._ruling(ruling)
+
+    def rulings(self, rulings: Sequence[Ruling], environment: str) -> None:
+        """What came of several watches."""
         self.data(
-            verdict_document(ruling.verdict)
-            | {
+            {
                 "environment": environment,
-                "started_at": timestamp(ruling.started_at),
-                "decided_at": timestamp(ruling.decided_at),
-                "incident": undone.id if undone else None,
-                "rollback": document(undone) if undone else None,
+                "deployments": [_ruling_document(r, environment) for r in rulings],
             }
         )
+        for ruling in rulings:
+            if len(rulings) > 1:
+                self.say(ruling.verdict.deployment, "bold")
+            self._ruling(ruling)
+
+    def _ruling(self, ruling: Ruling) -> None:
         self._verdict(ruling.verdict)
-        if undone:
-            self._incident(undone)
+        if ruling.incident:
+            self._incident(ruling.incident)
 
     def incident(self, incident: Incident) -> None:
         """One incident, whole."""
@@ -305,6 +284,17 @@ class Screen:
                 for f in flows
             ],
         )
+
+
+def _ruling_document(ruling: Ruling, environment: str) -> dict[str, Any]:
+    undone = ruling.incident
+    return verdict_document(ruling.verdict) | {
+        "environment": environment,
+        "started_at": timestamp(ruling.started_at),
+        "decided_at": timestamp(ruling.decided_at),
+        "incident": undone.id if undone else None,
+        "rollback": document(undone) if undone else None,
+    }
 
 
 def deployment_document(version: DeploymentVersion) -> dict[str, Any]:
