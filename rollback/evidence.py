@@ -8,7 +8,7 @@ among themselves: they may fail together.
 the proportion is really about p0 + (1 - p0) / 2**j:
 
     g_j(X) = min(1 + 2**-j * (X / p0 - 1), cap)
-    R_j   <- (R_j + w) * g_j(X)            evidence = mean of the R_j
+    R_j   <- (R_j + w) * g_j(X)            evidence = sum of pi_j * R_j
 
 w is the weight of "it turns bad in this second": a half for a release that is bad from
 the start, then the horizon-th part of what is unspent, for a fault that comes later.
@@ -23,13 +23,20 @@ over the whole watch, however long and however often one looks. What is lowered 
 cap, by the ceiling against overflow) keeps this true. Counts of several sources are
 merged by adding them up before the update; proportions must never be averaged.
 
-**What the settings cost**, in nats of the log(1 / alpha) + ... that a verdict has to
-collect: ten bets log(10), a fault at the deploy log(2), a later one
-log(2 * horizon) + seconds / horizon. One second gives at most log(cap): that is the
-patience with blips. Cap 8: a total outage takes 5 s from the deploy on and 8 to 9 s
-later; cap 4: 7 to 8 and 12; without a cap 3 to 4 and 4 to 6, and a blip of 3 s fires.
-Bursts of several seconds break H0 for batches of one: whoever calls adds up the counts
-of longer batches (three times the usual burst) and the horizon counts batches.
+**The shares pi_j** of the bets add up to 1. Any would do for the guarantee. Bets 0 to 5
+have a tenth each: they decide at high traffic and on outages. Bets 8 and 9 are for
+shifts too small to be seen within a watch; most of theirs goes to 6 and 7, which decide
+where time is longest: 2 % unavailable instead of 1 % at one request a second is proved
+5 % sooner than with equal shares (1.27 instead of 1.34 times the mean delay of a CUSUM
+that knows the fault), and nothing else is proved later.
+
+**What the settings cost**, in nats (natural logarithms) that a verdict has to collect
+on top of log(1 / alpha): the ten bets about log(10), a fault at the deploy log(2), a
+later one log(2 * horizon) + batches so far / horizon. One batch gives at most log(cap):
+that is the patience with blips. Cap 8: a total outage takes 5 s from the deploy on and
+8 to 9 s later; cap 4: 7 to 8 and 12; without a cap 3 to 4 and 4 to 6, and a blip of 3 s
+may fire. Bursts of several seconds break H0 for batches of one: whoever calls adds up
+the counts of longer batches (three times the usual burst); `horizon` counts batches.
 
 **State**: the 10 R_j, 5 products for health, the unspent weight, the best evidence of
 health and 3 settings: 20 numbers, whatever the traffic.
@@ -46,10 +53,12 @@ way to merge: Vovk and Wang, Annals of Statistics 2021. Ville, 1939.
 """
 
 from dataclasses import dataclass
+from operator import mul
 
 __all__ = ["CAP", "HORIZON", "SUSPICION", "Evidence", "confidence", "update"]
 
 BETS = tuple(2.0**-j for j in range(10))
+SHARES = tuple(share / 40 for share in (4, 4, 4, 4, 4, 4, 8, 6, 1, 1))
 CAP = 8.0  # the default: a blip of 3 s does not fire
 HORIZON = 1800  # the default: batches of a second, half an hour
 HEAD = 0.5  # weight of "bad from the deploy on"
@@ -85,7 +94,12 @@ class Evidence:
     @property
     def value(self) -> float:
         """Evidence that the proportion is over p0; 1/alpha of it is proof."""
-        return sum(self.bad) / len(BETS)
+        return _mixed(self.bad)
+
+
+def _mixed(rates: tuple[float, ...]) -> float:
+    mean: float = sum(map(mul, SHARES, rates))
+    return mean
 
 
 def update(evidence: Evidence, bad: int, n: int) -> Evidence:
@@ -115,7 +129,7 @@ def update(evidence: Evidence, bad: int, n: int) -> Evidence:
         ]
     )
     best = max(evidence.best, sum(calm) / len(QUIET))
-    if sum(rates) / len(BETS) >= SUSPICION:
+    if _mixed(rates) >= SUSPICION:
         calm, best = tuple([min(d, 1.0) for d in calm]), 1.0
     unspent = evidence.unspent - weight
     return Evidence(p0, cap, evidence.horizon, rates, calm, unspent, best)
