@@ -8,4 +8,7 @@ pytest_plugins = [
     "steps.release",
     "steps.outcome",
     "steps.flows",
+    "steps.matrix",
+    "steps.matrix_outcome",
+    "steps.matrix_forgery",
 ]

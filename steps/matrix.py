@@ -1,0 +1,309 @@
+"""Steps of the decision matrix that set the scene and let the engine watch.
+
+The engine is the product's own; its world is in memory, and its clock jumps.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import anyio
+import pytest
+from pytest_bdd import given, parsers, when
+
+from rollback.adapters.memory import MemorySite, MemorySource, SiteRequest
+from rollback.adapters.probes import Probes
+from rollback.engine import Ruling
+from rollback.model import Answer, Counts, DeploymentVersion
+from rollback.settings import Settings
+from rollback.testing import (
+    Traffic,
+    World,
+    bursty,
+    down,
+    git_sha,
+    silent,
+    simulate,
+    spread,
+    steady,
+)
+from rollback.wiring import limits
+
+# What a team has that sets nothing, whatever this machine's environment says.
+DEFAULTS = Settings.model_construct()
+WINDOW = 300  # the five minutes of the sentences
+FOR_EVER = 10**9
+
+Change = Callable[[World], None]
+
+
+@dataclass(slots=True)
+class Scene:
+    """What is to happen: traffic, changes at a second of the watch, and what was seen.
+
+    `every` is what happens to v2 in a second, `totals` what happens in the window.
+    """
+
+    every: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    turns: list[Callable[[Traffic], Traffic]] = field(default_factory=list)
+    stable: Traffic | None = None
+    changes: list[tuple[int, Change]] = field(default_factory=list)
+    seen: "Seen | None" = None
+
+    @property
+    def traffic(self) -> Traffic:
+        """What happens to v2 in each second."""
+        traffic = steady(**self.every)
+        if self.totals:
+            traffic = spread(WINDOW, **{"requests": 0, **self.totals})
+        for turn in self.turns:
+            traffic = turn(traffic)
+        return traffic
+
+    def at(self, second: int, change: Change) -> None:
+        """Let something change in a second of the watch; 0 is before its first look."""
+        self.changes.append((second, change))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What came of a watch, and what production and people have of it."""
+
+    ruling: Ruling
+    live: str
+    asked: list[tuple[str, str, str]]
+    told: list[str]
+    candidate: DeploymentVersion | None
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """A scene in which nothing happens yet."""
+    return Scene()
+
+
+# -- given: traffic ---------------------------------------------------------------
+
+
+@given(
+    parsers.parse("{requests:d} requests and {probes:d} probes come to v2 in 5 minutes")
+)
+def come_in_all(scene: Scene, requests: int, probes: int) -> None:
+    """Spread evenly over the window."""
+    scene.totals = {"requests": requests, "probes": probes}
+
+
+@given(parsers.parse("{bad:d} requests fail"))
+def so_many_fail(scene: Scene, bad: int) -> None:
+    """Of those in all."""
+    scene.totals["failed"] = bad
+
+
+@given(parsers.parse("{bad:d} requests are slow"))
+def so_many_slow(scene: Scene, bad: int) -> None:
+    """Of those in all."""
+    scene.totals["slow"] = bad
+
+
+@given(parsers.parse("{bad:d} probes go unanswered"))
+def so_many_unanswered(scene: Scene, bad: int) -> None:
+    """Of those in all."""
+    scene.totals["unavailable"] = bad
+
+
+@given(parsers.parse("{requests:d} requests and {probes:d} probes a second come to v2"))
+def come_every_second(scene: Scene, requests: int, probes: int) -> None:
+    """The same in every second."""
+    scene.every = {"requests": requests, "probes": probes}
+
+
+@given(parsers.parse("of every 10 requests {failed:d} fail and {slow:d} are slow"))
+def requests_go_wrong(scene: Scene, failed: int, slow: int) -> None:
+    """In every second."""
+    tens = scene.every["requests"] // 10
+    scene.every |= {"failed": failed * tens, "slow": slow * tens}
+
+
+@given(parsers.parse("of every 10 probes {bad:d} go unanswered"))
+def probes_go_wrong(scene: Scene, bad: int) -> None:
+    """In every second."""
+    scene.every["unavailable"] = bad * scene.every["probes"] // 10
+
+
+@given(parsers.parse("of every 10 requests to v1 {bad:d} fail too"))
+def stable_fails(scene: Scene, bad: int) -> None:
+    """v1 has no visitors any more: these are the probes' requests."""
+    scene.stable = steady(requests=10, probes=2, failed=bad)
+
+
+@given(
+    parsers.parse(
+        "v2 is healthy, and its few failures come in bursts, by seed {seed:d}"
+    )
+)
+def in_bursts(scene: Scene, seed: int) -> None:
+    """About one request in a hundred, half of a second's at a time."""
+    scene.turns.append(lambda _: bursty(seed))
+
+
+@given(parsers.parse("v2 is down from minute {minute:d} on"))
+def down_from(scene: Scene, minute: int) -> None:
+    """Neither requests nor probes are answered any more."""
+    scene.turns.append(lambda usual: down(usual, minute * 60, FOR_EVER))
+
+
+@given(parsers.parse("v2 is down for {seconds:d} seconds after {minutes:d} minutes"))
+def down_for(scene: Scene, seconds: int, minutes: int) -> None:
+    """Neither requests nor probes are answered meanwhile."""
+    since = minutes * 60
+    scene.turns.append(lambda usual: down(usual, since, since + seconds))
+
+
+@given(
+    parsers.parse("nothing is measured from second {begin:d} to second {end:d}"),
+)
+def not_measured(scene: Scene, begin: int, end: int) -> None:
+    """What happens there leaves no count."""
+    scene.turns.append(lambda usual: silent(usual, begin, end))
+
+
+@given(parsers.parse("every page of v2 takes {ms:d} ms"))
+def pages_take(scene: Scene, ms: int) -> None:
+    """Measured by the product's own probes, from outside."""
+
+    def probed(world: World) -> None:
+        def answer(request: SiteRequest) -> Answer:
+            said = world.answer(request)
+            slow = request.url == f"https://v2.example{DEFAULTS.probe_path}"
+            return replace(said, seconds=ms / 1000) if slow else said
+
+        probes = Probes(
+            MemorySite(answer),
+            clock=world.clock,
+            rate=DEFAULTS.probe_rate,
+            path=DEFAULTS.probe_path,
+            slow_ms=DEFAULTS.response_time_ms,
+            timeout_seconds=DEFAULTS.probe_timeout_seconds,
+        )
+        world.engine = replace(world.engine, sources=(probes,))
+
+    scene.at(0, probed)
+
+
+# -- given: sources and releases --------------------------------------------------
+
+
+@given(parsers.parse("v2 reports a {code:w} to Sentry after {second:d} seconds"))
+def reports(scene: Scene, code: str, second: int) -> None:
+    """One event of its own commit, in production."""
+    scene.at(second, lambda w: w.errors.add(git_sha("v2"), code, w.clock.now()))
+
+
+@given(
+    parsers.re(
+        r"Sentry holds (?P<count>\d+) (?P<code>\w+) of "
+        r"(?P<origin>v1|v2|another release|v2 in staging|v2 from before its deploy)"
+    ),
+    converters={"count": int},
+)
+def sentry_holds(scene: Scene, count: int, code: str, origin: str) -> None:
+    """Events that are there when the watch begins."""
+    release = {"v1": "v1", "another release": "v0"}.get(origin, "v2")
+    environment = "staging" if "staging" in origin else "production"
+    age = timedelta(seconds=60 if "before" in origin else 0)
+
+    def hold(world: World) -> None:
+        for _ in range(count):
+            at = world.clock.now() - age
+            world.errors.add(git_sha(release), code, at, environment=environment)
+
+    scene.at(0, hold)
+
+
+@given(parsers.parse("Sentry is down from second {begin:d} to second {end:d}"))
+def sentry_down(scene: Scene, begin: int, end: int) -> None:
+    """It cannot be asked meanwhile."""
+    scene.at(begin, lambda world: setattr(world.errors, "down", "connection lost"))
+    scene.at(end, lambda world: setattr(world.errors, "down", None))
+
+
+@given(parsers.parse("Redis is down from second {begin:d} to second {end:d}"))
+def redis_down(scene: Scene, begin: int, end: int) -> None:
+    """The app's counters are read there, beside the probes; not meanwhile."""
+    redis = MemorySource("redis")
+
+    def beside(world: World) -> None:
+        world.engine = replace(world.engine, sources=(world.source, redis))
+        now = int(world.clock.now().timestamp())
+        for second in range(now, now + WINDOW):
+            redis.add("dpl_v2", Counts(second=second, requests=5))
+
+    scene.at(0, beside)
+    scene.at(begin, lambda _: setattr(redis, "down", "connection lost"))
+    scene.at(end, lambda _: setattr(redis, "down", None))
+
+
+@given("v1 and v2 report their database as unhealthy")
+def both_lost_database(scene: Scene) -> None:
+    """Each at its own address."""
+    both = {"dpl_v1": {"database"}, "dpl_v2": {"database"}}
+    scene.at(0, lambda world: world.broken.update(both))
+
+
+# -- when -------------------------------------------------------------------------
+
+
+@when(parsers.parse("the gate watches v2 for {minutes:d} minutes"))
+def gate(scene: Scene, minutes: int) -> None:
+    """From the deploy on, with the product's own limits."""
+
+    async def watch(world: World) -> Ruling:
+        world.limit(replace(limits(DEFAULTS), window_seconds=minutes * 60))
+        return await world.engine.gate("dpl_v2", act=True)
+
+    _play(scene, watch)
+
+
+@when(parsers.parse("v2 is watched for {minutes:d} minutes"))
+def watched(scene: Scene, minutes: int) -> None:
+    """Longer than a window, which moves along."""
+
+    async def watch(world: World) -> Ruling:
+        world.limit(limits(DEFAULTS))
+        (ruling,) = await world.engine.watch(
+            ("dpl_v2",), seconds=minutes * 60, act=True
+        )
+        return ruling
+
+    _play(scene, watch)
+
+
+def _play(scene: Scene, watch: Callable[[World], Awaitable[Ruling]]) -> None:
+    async def play(world: World) -> Seen:
+        world.traffic["dpl_v2"] = scene.traffic
+        if scene.stable:
+            world.traffic["dpl_v1"] = scene.stable
+        async with anyio.create_task_group() as group:
+            for second, change in sorted(scene.changes, key=lambda c: c[0]):
+                if second == 0:
+                    change(world)
+                else:
+                    group.start_soon(_later, world, second, change)
+            ruling = await watch(world)
+            group.cancel_scope.cancel()
+        return Seen(
+            ruling=ruling,
+            live=await world.live(),
+            asked=world.platform.asked,
+            told=[message.phase for message in world.channel.messages],
+            candidate=await world.ledger.find("dpl_v2", "production"),
+        )
+
+    scene.seen = simulate(play)
+
+
+async def _later(world: World, second: int, change: Change) -> None:
+    # Looks are taken on the second: in between it is certain which one sees it first.
+    await anyio.sleep(second + 0.5)
+    change(world)
