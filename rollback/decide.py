@@ -1,9 +1,9 @@
 """Stage 3: the decision matrix, rows of data; the first that matches names itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .evidence import CAP, HORIZON, SUSPICION, Evidence, confidence
+from .evidence import CAP, HORIZON, SUSPICION
 from .model import (
     Counts,
     CriticalError,
@@ -11,10 +11,11 @@ from .model import (
     Observation,
     Signal,
     SignalState,
+    SourceSignals,
     Verdict,
 )
 
-__all__ = ["MATRIX", "Limits", "decide"]
+__all__ = ["MATRIX", "Limits", "Look", "decide"]
 
 COVERAGE = 0.9  # the share of a window's seconds that must hold a measurement
 REFERENCE = 1.5  # times the threshold: between what is good and what is bad
@@ -47,25 +48,22 @@ class Limits:
         """The evidence at which a signal has proved bad; alpha is shared by all."""
         return len(self.thresholds) / self.alpha
 
-    def start(self) -> dict[Signal, Evidence]:
-        """The evidence of every signal before anything was seen."""
-        horizon = max(1, self.horizon_seconds // self.batch_seconds)
-        return {
-            signal: Evidence(threshold, cap=self.cap, horizon=horizon)
-            for signal, threshold in self.thresholds
-        }
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """All that a row may look at."""
+    """All that a row may look at.
+
+    `seen` is the trailing window; `complete` when the window asked for is over.
+    `signals` are of all sources together, `parts` of each where there are several: a
+    source that asks for pages that stay well must not hide another that counts users.
+    """
 
     seen: Observation
     signals: tuple[SignalState, ...]
-    baseline: tuple[SignalState, ...]
-    certainty: float
     limits: Limits
-    complete: bool
+    parts: tuple[SourceSignals, ...] = ()
+    baseline: tuple[SignalState, ...] = ()
+    complete: bool = False
 
     @property
     def covered(self) -> float:
@@ -73,37 +71,30 @@ class Look:
         length = self.seen.until - self.seen.since
         return len(self.seen.counts) / length if length > 0 else 0.0
 
+    @property
+    def certainty(self) -> float:
+        """The confidence in the least certain signal."""
+        return min(state.confidence for state in self.signals)
+
+    def of(self, signal: Signal) -> Iterator[tuple[str, SignalState]]:
+        """One signal of all sources together, and of each by name."""
+        yield "", next(s for s in self.signals if s.signal is signal)
+        for part in self.parts:
+            yield part.source, next(s for s in part.signals if s.signal is signal)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a row says when it matches."""
+    """What a row says when it matches; by which signal, and of which source alone."""
 
     judgement: Judgement
     reason: str
     signal: Signal | None = None
+    source: str = ""
 
 
-def decide(
-    seen: Observation,
-    evidence: Mapping[Signal, Evidence],
-    limits: Limits,
-    *,
-    baseline: Mapping[Signal, Evidence] | None = None,
-    complete: bool = False,
-) -> Verdict:
-    """Judge what was seen; `complete` when the window asked for is over.
-
-    `seen` is the trailing window; `evidence`, and `baseline` for the stable deployment,
-    cover everything since the start.
-    """
-    look = Look(
-        seen=seen,
-        signals=_states(seen.counts, evidence, limits),
-        baseline=_states(seen.baseline, baseline, limits) if baseline else (),
-        certainty=min(confidence(evidence[signal]) for signal, _ in limits.thresholds),
-        limits=limits,
-        complete=complete,
-    )
+def decide(look: Look) -> Verdict:
+    """The first row of the matrix that matches names itself."""
     for row, matches in MATRIX:
         match = matches(look)
         if match:
@@ -125,28 +116,11 @@ def _verdict(look: Look, row: str, match: Match) -> Verdict:
         bad_since=_bad_since(look, match),
         sources=seen.sources,
         proof=look.limits.proof,
+        parts=look.parts,
         stable=seen.stable,
         baseline=look.baseline,
         shared=_shared(look) if match.signal else (),
     )
-
-
-def _states(
-    counts: Sequence[Counts], evidence: Mapping[Signal, Evidence], limits: Limits
-) -> tuple[SignalState, ...]:
-    states = []
-    for signal, threshold in limits.thresholds:
-        pairs = [each.of(signal) for each in counts]
-        states.append(
-            SignalState(
-                signal=signal,
-                requests=sum(n for _, n in pairs),
-                bad=sum(bad for bad, _ in pairs),
-                threshold=threshold,
-                evidence=evidence[signal].value,
-            )
-        )
-    return tuple(states)
 
 
 def _shared(look: Look) -> tuple[Signal, ...]:
@@ -154,7 +128,11 @@ def _shared(look: Look) -> tuple[Signal, ...]:
 
     Health checks that fail are compared when a rollback is planned, by what they name.
     """
-    bad = {s.signal for s in look.signals if _proved(s, look) or _over(s, look)}
+    bad = {s.signal for s in look.signals if _proved(s, look)} | {
+        signal
+        for signal, _ in look.limits.thresholds
+        if any(_over(s, look.limits.min_requests) for _, s in look.of(signal))
+    }
     sick = {s.signal for s in look.baseline if s.evidence >= SUSPICION}
     if Signal.AVAILABILITY in bad or not bad <= sick:
         return ()
@@ -180,31 +158,36 @@ def proved(look: Look) -> Match | None:
     over = [state for state in look.signals if _proved(state, look)]
     if not over:
         return None
-    worst = max(over, key=lambda s: s.evidence)
+    worst = max(over, key=lambda state: state.evidence)
+    source, state = max(look.of(worst.signal), key=lambda one: one[1].evidence)
     return Match(
         Judgement.ROLL_BACK,
-        f"{_said(worst)}; the evidence is {worst.evidence:,.0f} "
+        f"{_said(state, source)}; the evidence is {worst.evidence:,.0f} "
         f"of {look.limits.proof:,.0f} needed",
         worst.signal,
+        source,
     )
 
 
 def over_threshold(look: Look) -> Match | None:
     """The spec's literal rule, where the number of requests means something."""
-    over = [state for state in look.signals if _over(state, look)]
-    if not over:
-        return None
-    return Match(Judgement.ROLL_BACK, _said(over[0]), over[0].signal)
+    for signal, _ in look.limits.thresholds:
+        for source, state in look.of(signal):
+            if _over(state, look.limits.min_requests):
+                reason = _said(state, source)
+                return Match(Judgement.ROLL_BACK, reason, signal, source)
+    return None
 
 
 def _proved(state: SignalState, look: Look) -> bool:
-    strict = look.limits.strict_window and state.proportion <= state.threshold
+    within = all(not _over(each, 1) for _, each in look.of(state.signal))
+    strict = look.limits.strict_window and within
     return state.evidence >= look.limits.proof and not strict
 
 
-def _over(state: SignalState, look: Look) -> bool:
-    enough = state.requests >= look.limits.min_requests
-    return enough and state.proportion > state.threshold
+def _over(state: SignalState, requests: int) -> bool:
+    """Whether the proportion of so many requests is over its threshold."""
+    return state.requests >= requests and state.proportion > state.threshold
 
 
 def source_silent(look: Look) -> Match | None:
@@ -246,27 +229,42 @@ MATRIX: tuple[tuple[str, Callable[[Look], Match | None]], ...] = (
 
 def _missing(look: Look) -> tuple[str, ...]:
     """What stands between this look and *healthy*, a sentence each."""
-    limits = look.limits
-    missing = []
+    return (*_gaps(look), *_suspicions(look), *_doubts(look))
+
+
+def _gaps(look: Look) -> Iterator[str]:
     if look.covered < COVERAGE:
-        missing.append(
+        yield (
             f"only {look.covered:.0%} of {_length(look)} seconds hold a measurement, "
             f"{COVERAGE:.0%} are needed"
         )
+    needed = look.limits.healthy_requests
     for state in look.signals:
-        name = NAMES[state.signal]
-        if state.requests < limits.healthy_requests:
-            missing.append(
-                f"{name} has {state.requests} requests, "
-                f"{limits.healthy_requests} are needed"
+        if state.requests < needed:
+            yield (
+                f"{NAMES[state.signal]} has {state.requests} requests, "
+                f"{needed} are needed"
             )
-        if state.proportion > state.threshold or state.evidence >= SUSPICION:
-            missing.append(f"{_said(state)}, which is suspicious and not yet proved")
-    if limits.confidence and look.certainty < limits.confidence:
-        missing.append(
-            f"confidence is {look.certainty:.0%}, {limits.confidence:.0%} is asked for"
-        )
-    return tuple(missing)
+
+
+def _suspicions(look: Look) -> Iterator[str]:
+    for signal, _ in look.limits.thresholds:
+        suspects = [one for one in look.of(signal) if _is_suspect(*one, look.limits)]
+        if suspects:
+            source, state = max(suspects, key=lambda one: one[1].evidence)
+            yield f"{_said(state, source)}, which is suspicious and not yet proved"
+
+
+def _doubts(look: Look) -> Iterator[str]:
+    asked = look.limits.confidence
+    if asked and look.certainty < asked:
+        yield f"confidence is {look.certainty:.0%}, {asked:.0%} is asked for"
+
+
+def _is_suspect(source: str, state: SignalState, limits: Limits) -> bool:
+    """Over its threshold, a source alone only where its number means something."""
+    enough = limits.healthy_requests if source else 1
+    return _over(state, enough) or state.evidence >= SUSPICION
 
 
 NAMES = {
@@ -282,9 +280,10 @@ SAYINGS = {
 }
 
 
-def _said(state: SignalState) -> str:
+def _said(state: SignalState, source: str) -> str:
     fact = SAYINGS[state.signal].format(bad=state.bad, requests=state.requests)
-    return f"{fact} ({state.proportion:.1%}, at most {state.threshold:.0%})"
+    by = f", by {source}" if source else ""
+    return f"{fact} ({state.proportion:.1%}, at most {state.threshold:.0%}{by})"
 
 
 def _length(look: Look) -> int:
@@ -297,7 +296,10 @@ def _bad_since(look: Look, match: Match) -> int | None:
         return None
     thresholds = dict(look.limits.thresholds)
     signals = [match.signal] if match.signal else list(thresholds)
-    times = [_changed(look.seen.counts, s, thresholds[s]) for s in signals]
+    counts = look.seen.counts
+    for part in look.seen.parts:
+        counts = part.counts if part.source == match.source else counts
+    times = [_changed(counts, s, thresholds[s]) for s in signals]
     times += [int(e.first_seen.timestamp()) for e in _critical(look)]
     known = [at for at in times if at is not None]
     return min(known) if known else look.seen.until - 1

@@ -150,6 +150,7 @@ def _signals(states: Sequence[SignalState]) -> dict[str, Any]:
 
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """The part of `check` and `gate` that the verdict itself knows."""
+    alone = {part.source: part.signals for part in verdict.parts}
     return {
         "deployment": verdict.deployment,
         "verdict": verdict.judgement,
@@ -165,7 +166,11 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
         },
         "critical_errors": [error.code for error in verdict.critical_errors],
         "sources": [
-            {"name": source.name, "problem": source.problem}
+            {
+                "name": source.name,
+                "problem": source.problem,
+                "signals": _signals(alone.get(source.name, ())),
+            }
             for source in verdict.sources
         ],
     }

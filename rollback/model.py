@@ -169,11 +169,20 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one source counted."""
+
+    source: str
+    counts: tuple[Counts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What was seen of a deployment: merged counts by second, critical errors, sources.
 
     `since` and `until` bound the observation in whole unix seconds, `until` exclusive;
-    seconds without any count are absent from `counts`. `baseline` is what the same
+    seconds without any count are absent from `counts`. `parts` are the same counts by
+    source; without them all are of one. `baseline` is what the same
     sources say of `stable`, the stable deployment, where there is one.
     """
 
@@ -181,6 +190,7 @@ class Observation:
     since: int
     until: int
     counts: tuple[Counts, ...] = ()
+    parts: tuple[Part, ...] = ()
     critical_errors: tuple[CriticalError, ...] = ()
     sources: tuple[SourceState, ...] = ()
     stable: str | None = None
@@ -189,13 +199,17 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalState:
-    """One signal of a verdict: counts, proportion of bad ones, threshold, evidence."""
+    """One signal of a verdict: counts, proportion of bad ones, threshold, evidence.
+
+    `evidence` that the proportion is over the threshold; `confidence` that it is not.
+    """
 
     signal: Signal
     requests: int
     bad: int
     threshold: float
     evidence: float
+    confidence: float = 0.0
 
     @property
     def proportion(self) -> float:
@@ -204,11 +218,20 @@ class SignalState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSignals:
+    """The signals as one source alone shows them."""
+
+    source: str
+    signals: tuple[SignalState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the decision matrix says, with the row that said it.
 
     `bad_since` is the first bad second that users could see (for ROLL_BACK). `proof` is
-    the evidence at which a signal has proved bad. `baseline` are the signals of the
+    the evidence at which a signal has proved bad. `parts` are the signals by source,
+    where there are several. `baseline` are the signals of the
     deployment `stable` in the same window, and `shared` those on which it is bad too,
     where these are all that is bad: a rollback to it cannot help.
     """
@@ -224,6 +247,7 @@ class Verdict:
     bad_since: int | None = None
     sources: tuple[SourceState, ...] = ()
     proof: float = 0.0
+    parts: tuple[SourceSignals, ...] = ()
     stable: str | None = None
     baseline: tuple[SignalState, ...] = ()
     shared: tuple[Signal, ...] = ()

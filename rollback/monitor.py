@@ -5,76 +5,141 @@ of the candidate and of the stable deployment beside it.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .decide import Limits, decide
-from .evidence import update
-from .model import Counts, Judgement, Observation, Verdict
+from .decide import Limits, Look, decide
+from .evidence import Evidence, confidence, update
+from .model import (
+    Counts,
+    Judgement,
+    Observation,
+    Part,
+    Signal,
+    SignalState,
+    SourceSignals,
+    Verdict,
+)
 
 __all__ = ["Monitor", "judge_recording"]
 
 
 class Monitor:
-    """Takes in looks one after another and judges the trailing window after each."""
+    """Takes in looks one after another and judges the trailing window after each.
+
+    Requests of several sources are weighed apart, since they are of different kinds,
+    and the evidence of a signal is the mean: under any dependence that keeps the bound
+    (Vovk and Wang, Annals of Statistics 2021). Probes are of one kind whoever sends
+    them, so availability is weighed on the sum.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._candidate, self._stable = _Trail(limits), _Trail(limits)
+        self._all, self._stable = _Trail(limits), _Trail(limits)
+        self._parts: dict[str, _Trail] = {}
         self._since: int | None = None
 
     def take(self, seen: Observation, *, complete: bool = False) -> Verdict:
         """Add the new seconds of this look and judge."""
         if self._since is None:
             self._since = seen.since
+            self._parts = {part.source: _Trail(self._limits) for part in seen.parts}
         since = max(self._since, seen.until - int(self._limits.window_seconds))
-        window = replace(
-            seen,
-            since=since,
-            counts=self._candidate.take(seen.counts, since=since, until=seen.until),
-            baseline=self._stable.take(seen.baseline, since=since, until=seen.until),
-        )
-        return decide(
-            window,
-            self._candidate.evidence,
-            self._limits,
-            baseline=self._stable.evidence if seen.stable else None,
+        self._all.take(seen.counts, since=since, until=seen.until)
+        self._stable.take(seen.baseline, since=since, until=seen.until)
+        for part in seen.parts:
+            self._parts[part.source].take(part.counts, since=since, until=seen.until)
+        return decide(self._look(replace(seen, since=since), complete=complete))
+
+    def _look(self, seen: Observation, *, complete: bool) -> Look:
+        parts = self._parts if len(self._parts) > 1 else {}
+        return Look(
+            seen=replace(
+                seen,
+                counts=tuple(self._all.window),
+                parts=tuple(
+                    Part(source=name, counts=tuple(trail.window))
+                    for name, trail in parts.items()
+                ),
+                baseline=tuple(self._stable.window),
+            ),
+            signals=tuple(_mean(self._all.signals(), parts)),
+            parts=tuple(
+                SourceSignals(source=name, signals=trail.signals())
+                for name, trail in parts.items()
+            ),
+            baseline=self._stable.signals() if seen.stable else (),
+            limits=self._limits,
             complete=complete,
         )
+
+
+def _mean(
+    signals: Sequence[SignalState], parts: "Mapping[str, _Trail]"
+) -> Sequence[SignalState]:
+    """The signals of all sources together, with the mean of their evidence."""
+    if not parts:
+        return signals
+    return [
+        state
+        if state.signal is Signal.AVAILABILITY
+        else replace(
+            state,
+            evidence=sum(trail.evidence[state.signal].value for trail in parts.values())
+            / len(parts),
+        )
+        for state in signals
+    ]
 
 
 class _Trail:
     """The counts of the window, and the evidence of all closed batches."""
 
     def __init__(self, limits: Limits) -> None:
-        self.evidence = limits.start()
+        horizon = max(1, limits.horizon_seconds // limits.batch_seconds)
+        self.evidence = {
+            signal: Evidence(threshold, cap=limits.cap, horizon=horizon)
+            for signal, threshold in limits.thresholds
+        }
+        self.window: deque[Counts] = deque()
         self._size = limits.batch_seconds
-        self._window: deque[Counts] = deque()
         self._batch: Counts | None = None
 
-    def take(
-        self, counts: Sequence[Counts], *, since: int, until: int
-    ) -> tuple[Counts, ...]:
-        """Add closed seconds; give the window from `since` on."""
+    def take(self, counts: Sequence[Counts], *, since: int, until: int) -> None:
+        """Add closed seconds, and forget those before `since`."""
         for second in counts:
-            self._window.append(second)
+            self.window.append(second)
             self._close(before=second.second)
             self._batch = self._batch + second if self._batch else second
         self._close(before=until)
-        while self._window and self._window[0].second < since:
-            self._window.popleft()
-        return tuple(self._window)
+        while self.window and self.window[0].second < since:
+            self.window.popleft()
 
     def _close(self, *, before: int) -> None:
         """Weigh the open batch if it ends before this second."""
-        if self._batch is None or before // self._size == self._number(self._batch):
+        size = self._size
+        if self._batch is None or before // size == self._batch.second // size:
             return
         for signal, evidence in self.evidence.items():
             self.evidence[signal] = update(evidence, *self._batch.of(signal))
         self._batch = None
 
-    def _number(self, counts: Counts) -> int:
-        return counts.second // self._size
+    def signals(self) -> tuple[SignalState, ...]:
+        """Every signal as it stands."""
+        states = []
+        for signal, evidence in self.evidence.items():
+            pairs = [each.of(signal) for each in self.window]
+            states.append(
+                SignalState(
+                    signal=signal,
+                    requests=sum(n for _, n in pairs),
+                    bad=sum(bad for bad, _ in pairs),
+                    threshold=evidence.p0,
+                    evidence=evidence.value,
+                    confidence=confidence(evidence),
+                )
+            )
+        return tuple(states)
 
 
 def judge_recording(seen: Sequence[Observation], limits: Limits) -> Verdict:

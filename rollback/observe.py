@@ -16,6 +16,7 @@ from .model import (
     Counts,
     CriticalError,
     Observation,
+    Part,
     PlatformDeployment,
     SourceState,
 )
@@ -102,7 +103,7 @@ class Observer:
         lag = max((source.lag_seconds for source in self._sources), default=0)
         since, until = self._next, max(self._next, self._now() - lag)
         self._next = until
-        parts: list[tuple[Counts, ...]] = []
+        parts: dict[str, tuple[Counts, ...]] = {s.name: () for s in self._sources}
         beside: list[tuple[Counts, ...]] = []
         if until > since:
             async with anyio.create_task_group() as group:
@@ -113,7 +114,10 @@ class Observer:
             deployment=self._candidate.id,
             since=since,
             until=until,
-            counts=merge(parts),
+            counts=merge(tuple(parts.values())),
+            parts=tuple(
+                Part(source=name, counts=counts) for name, counts in parts.items()
+            ),
             critical_errors=self._critical_errors(),
             sources=tuple(
                 SourceState(name=name, problem=self._problem(name))
@@ -159,7 +163,7 @@ class Observer:
         source: MetricSource,
         since: int,
         until: int,
-        parts: list[tuple[Counts, ...]],
+        parts: dict[str, tuple[Counts, ...]],
     ) -> None:
         try:
             counts = await source.counts(self._candidate, since=since, until=until)
@@ -171,7 +175,7 @@ class Observer:
             self._problems[source.name] = f"It counts what cannot be: {impossible[0]}."
             return
         self._problems.pop(source.name, None)
-        parts.append(counts)
+        parts[source.name] = counts
         for each in counts:
             self._speaks(source.name, each.second)
 

@@ -6,7 +6,7 @@ People's output goes to stderr when JSON is asked for, so that stdout is one doc
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .model import (
     Incident,
     Outcome,
     Plan,
+    SignalState,
     Verdict,
 )
 
@@ -144,15 +145,9 @@ class Screen:
         self.table(
             ("signal", "requests", "bad", "proportion", "at most", "evidence"),
             [
-                (
-                    NAMES[s.signal],
-                    str(s.requests),
-                    str(s.bad),
-                    f"{s.proportion:.2%}",
-                    f"{s.threshold:.0%}",
-                    f"{s.evidence:.3g}",
-                )
-                for s in verdict.signals
+                row
+                for state in verdict.signals
+                for row in (_row(NAMES[state.signal], state), *_rows(verdict, state))
             ],
         )
 
@@ -284,6 +279,32 @@ class Screen:
                 for f in flows
             ],
         )
+
+
+def _row(name: str, state: SignalState) -> tuple[str, ...]:
+    return (
+        name,
+        str(state.requests),
+        str(state.bad),
+        f"{state.proportion:.2%}",
+        f"{state.threshold:.0%}",
+        f"{state.evidence:.3g}",
+    )
+
+
+def _rows(verdict: Verdict, state: SignalState) -> Iterator[tuple[str, ...]]:
+    """The same signal by source, where several have seen it, and of the stable one."""
+    parts = [
+        (f"  by {part.source}", alone)
+        for part in verdict.parts
+        for alone in part.signals
+        if alone.signal is state.signal and alone.requests
+    ]
+    if len(parts) > 1:
+        yield from (_row(*part) for part in parts)
+    for other in verdict.baseline:
+        if other.signal is state.signal:
+            yield _row(f"  of {verdict.stable}", other)
 
 
 def _ruling_document(ruling: Ruling, environment: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Counters that the app writes into Redis, one hash for each deployment and second.
 
 The hash `requests:<deployment id>:<unix second>` holds `requests`, `failed` (answered
-with 500 or more) and `slow`, each counted when the answer is complete.
+with 500 or more) and `slow`, each counted when the answer is complete. A hash with
+`requests` 0 says that the app is there and nobody came, which is not silence.
 """
 
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ class RedisCounters:
             return tuple(
                 Counts(second=second, **_numbers(row))
                 for second, row in zip(seconds, rows, strict=True)
-                if any(row)
+                if any(value is not None for value in row)  # "0" has spoken too
             )
         except (RedisError, OSError, TimeoutError, ValueError) as error:
             raise SourceDown(

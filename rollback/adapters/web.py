@@ -5,9 +5,12 @@ from typing import Any
 
 import httpx
 
+from rollback.errors import SettingsInvalid
+
 __all__ = [
     "LOST",
     "TryAgain",
+    "bearer",
     "client",
     "raise_if_passing",
     "reason",
@@ -38,6 +41,19 @@ def client(*, timeout_seconds: float, **options: Any) -> httpx.AsyncClient:
         mounts={"all://127.0.0.1": None, "all://localhost": None},
         **options,
     )
+
+
+def bearer(token: str, name: str) -> dict[str, str]:
+    """The header of a token, which the setting `name` gives.
+
+    What cannot stand in a header would be shown by the error of the client.
+    """
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise SettingsInvalid(
+            f"{name} holds a character that no token has.",
+            mend=f"Set {name} again, without spaces and line ends.",
+        )
+    return {"authorization": f"Bearer {token}"}
 
 
 class TryAgain(Exception):
