@@ -1,7 +1,8 @@
 """What users experienced, per second and deployment, for whoever judges the release.
 
 Hash ``requests:<deployment>:<unix second>`` in Redis: ``requests``, ``failed``
-(answered with 500 or above), ``slow`` (took longer than 3000 ms).
+(answered with 500 or above), ``slow`` (took longer than 3000 ms). A hash of zeros says
+"I am here, nobody came": so a night without visitors does not look like a dead counter.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ KEPT_S = 3600
 FLUSH_EVERY_S = 0.25
 TIMEOUT_S = 1.0
 PROBE = b"rollback-probe"
+HEALTH = "/api/health"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -54,15 +56,21 @@ class Counters:
 
     def count(self, *, failed: bool, slow: bool) -> None:
         """Count a request that was answered just now."""
-        sums = self._sums[int(time.time())]
-        for index, value in enumerate((True, failed, slow)):
-            sums[index] += value
+        self._add(1, failed, slow)
+
+    def speak(self) -> None:
+        """Say that the app is here, whoever comes."""
+        self._add(0, 0, 0)
 
     def around(self, app: App) -> App:
-        """Give the app with every request of a user counted once it is answered."""
+        """Give the app with every request of a user counted once it is answered.
+
+        A probe of the rollback engine, which counts its probes itself, is none.
+        """
 
         async def counted(scope: Message, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or not _is_by_a_user(scope):
+            probed = scope["type"] == "http" and _is_by_the_engine(scope)
+            if scope["type"] != "http" or (scope["path"] == HEALTH and not probed):
                 await app(scope, receive, send)
                 return
             status = FAILED  # no answer at all is a failure
@@ -78,9 +86,17 @@ class Counters:
                 await app(scope, receive, watch)
             finally:
                 slow = time.monotonic() - begun > SLOW_S
-                self.count(failed=status >= FAILED, slow=slow)
+                if probed:
+                    self.speak()
+                else:
+                    self.count(failed=status >= FAILED, slow=slow)
 
         return counted
+
+    def _add(self, *values: int) -> None:
+        sums = self._sums[int(time.time())]
+        for index, value in enumerate(values):
+            sums[index] += value
 
     async def _write_on(self) -> None:
         while True:
@@ -106,6 +122,6 @@ class Counters:
             return
 
 
-def _is_by_a_user(scope: Message) -> bool:
-    agent = dict(scope["headers"]).get(b"user-agent", b"")
-    return scope["path"] != "/api/health" and not agent.startswith(PROBE)
+def _is_by_the_engine(scope: Message) -> bool:
+    agent: bytes = dict(scope["headers"]).get(b"user-agent", b"")
+    return agent.startswith(PROBE)

@@ -493,6 +493,22 @@ def test_users_are_counted_and_probes_are_not(
         assert 3500 < redis.ttl(key) <= 3600
 
 
+@pytest.mark.parametrize("path", ["/", "/api/health", "/api/payments/none"])
+def test_a_probe_of_the_engine_leaves_a_second_with_nobody_in_it(
+    fresh: Stack, v1: httpx.Client, redis: Redis, path: str
+) -> None:
+    """A night without visitors does not look like a dead counter."""
+    v1.get("/api/health")  # by a monitor of somebody's: it says nothing
+    v1.get(path, headers={"user-agent": "rollback-probe/1.0"})
+    pattern = f"requests:{fresh.deployments['v1']}:*"
+
+    until(lambda: bool(redis.keys(pattern)), "the app says that it is here")
+
+    (key,) = redis.keys(pattern)
+    assert redis.hgetall(key) == {"requests": "0", "failed": "0", "slow": "0"}
+    assert 3500 < redis.ttl(key) <= 3600
+
+
 def test_a_bug_is_told_to_sentry_and_not_to_the_user(
     fresh: Stack,
     site: httpx.Client,
