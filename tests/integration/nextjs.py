@@ -1,0 +1,88 @@
+"""The drop-in for Next.js, compiled with the team's tools and run by Node."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DROP_IN = ROOT / "integrations" / "nextjs"
+NEEDED = "node 20 and npm are not there"
+INSTALL = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
+
+
+def compiled(folder: Path, *more: Path) -> Path:
+    """The drop-in and more TypeScript, checked and compiled; skips where it cannot be.
+
+    Raises:
+        AssertionError: The types are wrong.
+
+    """
+    if not _node_is_there():
+        pytest.skip(NEEDED)
+    for path in (*DROP_IN.glob("*.ts"), *DROP_IN.glob("*.json"), *more):
+        shutil.copy(path, folder)
+    try:
+        _run(INSTALL, folder).check_returncode()
+    except subprocess.SubprocessError as error:
+        pytest.skip(f"npm cannot install: {error}")
+    checked = _run(["node_modules/.bin/tsc"], folder)
+    assert checked.returncode == 0, checked.stdout
+    return folder / "out"
+
+
+def _node_is_there() -> bool:
+    if not shutil.which("npm") or not (node := shutil.which("node")):
+        return False
+    version = _run([node, "--version"], ROOT).stdout
+    return int(version.removeprefix("v").partition(".")[0]) >= 20
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own words
+        command, cwd=folder, capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running site, as its visitors and the test reach it."""
+
+    client: httpx.Client
+    port: int
+    pid: int
+
+    def status(self, path: str, **more: Any) -> int:
+        """The status of a GET."""
+        return self.client.get(path, **more).status_code
+
+    def control(self, name: str) -> Any:
+        """What the site says of itself."""
+        return self.client.get(f"/control/{name}").json()
+
+
+@contextmanager
+def running(script: Path, environment: dict[str, str]) -> Iterator[Site]:
+    """Run a compiled site, and see it end by itself."""
+    process = subprocess.Popen(  # noqa: S603 - our own words
+        [shutil.which("node") or "node", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process, process.stdin:
+        port = int(process.stdout.readline())
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, timeout=20, trust_env=False) as client:
+            yield Site(client, port, process.pid)
+        process.stdin.close()
+        assert process.wait(20) == 0
