@@ -205,6 +205,16 @@ Feature: Decision matrix: what the gate says, and by which row
       | 600      | 99     | availability has 99 requests, 100 are needed               |
       | 240      | 240    | only 80% of 300 seconds hold a measurement, 90% are needed |
 
+  Scenario: A suspicion at the end is no pass
+    Given 10 requests and 2 probes a second come to v2
+    And every request fails from second 294 on
+    When the gate watches v2 for 5 minutes
+    Then the verdict is inconclusive, by the row "watching"
+    And the error rate was counted as 60 of 3000
+    And the reason names "suspicious and not yet proved"
+    And v2 still serves production
+    And v2 is not one to go back to
+
   Scenario Outline: Silence is no health
     Given 10 requests and 2 probes a second come to v2
     And nothing is measured from second <begin> to second <end>
@@ -288,3 +298,12 @@ Feature: Decision matrix: what the gate says, and by which row
     And the rollback is refused, because v1 "does as badly as the candidate"
     And v2 still serves production
     And people were told that a person is needed
+
+  Scenario: What v1 has too does not excuse what is v2's own
+    Given 10 requests and 2 probes a second come to v2
+    And of every 10 requests 4 fail and 5 are slow
+    And of every 10 requests to v1 4 fail too
+    When the gate watches v2 for 5 minutes
+    Then the verdict is roll back, by the row "evidence"
+    And the verdict names the response time with its counts
+    And v1 again serves production

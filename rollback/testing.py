@@ -52,6 +52,7 @@ __all__ = [
     "World",
     "bursty",
     "down",
+    "git_sha",
     "silent",
     "simulate",
     "spread",
@@ -264,10 +265,9 @@ def spread(seconds: int, *, requests: int, probes: int = 0, **bad: int) -> Traff
 
 
 def bursty(seed: int, *, requests: int = 20, bursts: float = 0.015) -> Traffic:
-    """A healthy service that is not smooth: its failures come in bursts.
+    """A healthy service whose failures come in bursts, and its visitors in waves.
 
-    In a share of the seconds half of the requests fail at once, and are slow. How many
-    requests a second has goes up and down by half.
+    In a share of the seconds half of the requests fail, and are slow.
     """
 
     def traffic(second: int) -> Counts:

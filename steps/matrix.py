@@ -3,19 +3,16 @@
 The engine is the product's own; its world is in memory, and its clock jumps.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 
-import anyio
 import pytest
 from pytest_bdd import given, parsers, when
 
 from rollback.adapters.memory import MemorySite, MemorySource, SiteRequest
 from rollback.adapters.probes import Probes
 from rollback.engine import Ruling
-from rollback.model import Answer, Counts, DeploymentVersion
-from rollback.settings import Settings
+from rollback.model import Answer, Counts
 from rollback.testing import (
     Traffic,
     World,
@@ -23,58 +20,14 @@ from rollback.testing import (
     down,
     git_sha,
     silent,
-    simulate,
-    spread,
     steady,
+    switched,
 )
 from rollback.wiring import limits
 
-# What a team has that sets nothing, whatever this machine's environment says.
-DEFAULTS = Settings.model_construct()
-WINDOW = 300  # the five minutes of the sentences
+from .matrix_scene import DEFAULTS, WINDOW, Scene, play
+
 FOR_EVER = 10**9
-
-Change = Callable[[World], None]
-
-
-@dataclass(slots=True)
-class Scene:
-    """What is to happen: traffic, changes at a second of the watch, and what was seen.
-
-    `every` is what happens to v2 in a second, `totals` what happens in the window.
-    """
-
-    every: dict[str, int] = field(default_factory=dict)
-    totals: dict[str, int] = field(default_factory=dict)
-    turns: list[Callable[[Traffic], Traffic]] = field(default_factory=list)
-    stable: Traffic | None = None
-    changes: list[tuple[int, Change]] = field(default_factory=list)
-    seen: "Seen | None" = None
-
-    @property
-    def traffic(self) -> Traffic:
-        """What happens to v2 in each second."""
-        traffic = steady(**self.every)
-        if self.totals:
-            traffic = spread(WINDOW, **{"requests": 0, **self.totals})
-        for turn in self.turns:
-            traffic = turn(traffic)
-        return traffic
-
-    def at(self, second: int, change: Change) -> None:
-        """Let something change in a second of the watch; 0 is before its first look."""
-        self.changes.append((second, change))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What came of a watch, and what production and people have of it."""
-
-    ruling: Ruling
-    live: str
-    asked: list[tuple[str, str, str]]
-    told: list[str]
-    candidate: DeploymentVersion | None
 
 
 @pytest.fixture
@@ -145,6 +98,20 @@ def stable_fails(scene: Scene, bad: int) -> None:
 def in_bursts(scene: Scene, seed: int) -> None:
     """About one request in a hundred, half of a second's at a time."""
     scene.turns.append(lambda _: bursty(seed))
+
+
+@given(parsers.parse("every request fails from second {second:d} on"))
+def all_fail(scene: Scene, second: int) -> None:
+    """The probes are answered as before."""
+
+    def failing(usual: Traffic) -> Traffic:
+        def failed(at: int) -> Counts | None:
+            seen = usual(at)
+            return seen and replace(seen, failed=seen.requests)
+
+        return switched(second, usual, failed)
+
+    scene.turns.append(failing)
 
 
 @given(parsers.parse("v2 is down from minute {minute:d} on"))
@@ -262,7 +229,7 @@ def gate(scene: Scene, minutes: int) -> None:
         world.limit(replace(limits(DEFAULTS), window_seconds=minutes * 60))
         return await world.engine.gate("dpl_v2", act=True)
 
-    _play(scene, watch)
+    play(scene, watch)
 
 
 @when(parsers.parse("v2 is watched for {minutes:d} minutes"))
@@ -276,34 +243,4 @@ def watched(scene: Scene, minutes: int) -> None:
         )
         return ruling
 
-    _play(scene, watch)
-
-
-def _play(scene: Scene, watch: Callable[[World], Awaitable[Ruling]]) -> None:
-    async def play(world: World) -> Seen:
-        world.traffic["dpl_v2"] = scene.traffic
-        if scene.stable:
-            world.traffic["dpl_v1"] = scene.stable
-        async with anyio.create_task_group() as group:
-            for second, change in sorted(scene.changes, key=lambda c: c[0]):
-                if second == 0:
-                    change(world)
-                else:
-                    group.start_soon(_later, world, second, change)
-            ruling = await watch(world)
-            group.cancel_scope.cancel()
-        return Seen(
-            ruling=ruling,
-            live=await world.live(),
-            asked=world.platform.asked,
-            told=[message.phase for message in world.channel.messages],
-            candidate=await world.ledger.find("dpl_v2", "production"),
-        )
-
-    scene.seen = simulate(play)
-
-
-async def _later(world: World, second: int, change: Change) -> None:
-    # Looks are taken on the second: in between it is certain which one sees it first.
-    await anyio.sleep(second + 0.5)
-    change(world)
+    play(scene, watch)

@@ -13,7 +13,7 @@ from rollback.model import (
     Verdict,
 )
 
-from .matrix import Scene, Seen
+from .matrix_scene import Scene, Seen
 
 
 @pytest.fixture
