@@ -147,6 +147,17 @@ class Counts:
             unavailable=self.unavailable + other.unavailable,
         )
 
+    def __sub__(self, other: "Counts") -> "Counts":
+        """Take counts out that were added before."""
+        return Counts(
+            second=self.second,
+            requests=self.requests - other.requests,
+            failed=self.failed - other.failed,
+            slow=self.slow - other.slow,
+            probes=self.probes - other.probes,
+            unavailable=self.unavailable - other.unavailable,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriticalError:

@@ -43,16 +43,19 @@ class Monitor:
         """Add the new seconds of this look and judge."""
         if self._since is None:
             self._since = seen.since
-            self._parts = {part.source: _Trail(self._limits) for part in seen.parts}
+            apart = seen.parts if len(seen.parts) > 1 else ()
+            self._parts = {part.source: _Trail(self._limits) for part in apart}
         since = max(self._since, seen.until - int(self._limits.window_seconds))
         self._all.take(seen.counts, since=since, until=seen.until)
         self._stable.take(seen.baseline, since=since, until=seen.until)
         for part in seen.parts:
-            self._parts[part.source].take(part.counts, since=since, until=seen.until)
+            if part.source in self._parts:
+                trail = self._parts[part.source]
+                trail.take(part.counts, since=since, until=seen.until)
         return decide(self._look(replace(seen, since=since), complete=complete))
 
     def _look(self, seen: Observation, *, complete: bool) -> Look:
-        parts = self._parts if len(self._parts) > 1 else {}
+        parts = self._parts
         return Look(
             seen=replace(
                 seen,
@@ -102,6 +105,7 @@ class _Trail:
             for signal, threshold in limits.thresholds
         }
         self.window: deque[Counts] = deque()
+        self._sum = Counts(second=0)  # of the window
         self._size = limits.batch_seconds
         self._batch: Counts | None = None
 
@@ -109,11 +113,12 @@ class _Trail:
         """Add closed seconds, and forget those before `since`."""
         for second in counts:
             self.window.append(second)
+            self._sum += second
             self._close(before=second.second)
             self._batch = self._batch + second if self._batch else second
         self._close(before=until)
         while self.window and self.window[0].second < since:
-            self.window.popleft()
+            self._sum -= self.window.popleft()
 
     def _close(self, *, before: int) -> None:
         """Weigh the open batch if it ends before this second."""
@@ -128,12 +133,12 @@ class _Trail:
         """Every signal as it stands."""
         states = []
         for signal, evidence in self.evidence.items():
-            pairs = [each.of(signal) for each in self.window]
+            bad, requests = self._sum.of(signal)
             states.append(
                 SignalState(
                     signal=signal,
-                    requests=sum(n for _, n in pairs),
-                    bad=sum(bad for bad, _ in pairs),
+                    requests=requests,
+                    bad=bad,
                     threshold=evidence.p0,
                     evidence=evidence.value,
                     confidence=confidence(evidence),
