@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     sentry_org: str | None = _named("SENTRY_ORG", default=None)
     sentry_project: str | None = _named("SENTRY_PROJECT", default=None)
     sentry_url: str = _named("SENTRY_URL", default="https://sentry.io")
+    prometheus_url: SecretStr | None = _named("PROMETHEUS_URL", default=None)
+    prometheus_token: SecretStr | None = _named("PROMETHEUS_TOKEN", default=None)
     slack_webhook_url: SecretStr | None = _named("SLACK_WEBHOOK_URL", default=None)
     fingerprint_key: SecretStr | None = None
 
@@ -91,6 +93,16 @@ class Settings(BaseSettings):
     baseline: bool = True  # measure the stable deployment beside the candidate
     look_every_seconds: float = Field(default=1.0, gt=0)
     error_poll_seconds: float = Field(default=2.0, gt=0)
+    # PromQL; without it the questions of adapters/promql.py. Lag: docs/sources.md.
+    prometheus_requests: str | None = None
+    prometheus_failed: str | None = None
+    prometheus_slow: str | None = None
+    prometheus_step_seconds: int = Field(default=15, ge=1, le=300)
+    prometheus_lag_seconds: int = Field(default=5, ge=1, le=300)
+    # Off, as not every team traces; what is sampled keeps its proportions.
+    sentry_transactions: bool = False
+    sentry_dataset: Literal["spans", "transactions"] = "spans"
+    sentry_lag_seconds: int = Field(default=30, ge=1, le=300)
 
     # How it is made sure
     healthy_in_a_row: int = Field(default=3, ge=1)

@@ -8,6 +8,7 @@ from . import verify
 from .adapters.clock import RandomTokens, SystemClock
 from .adapters.postgres import PostgresLedger
 from .adapters.probes import HttpSite, Probes
+from .adapters.prometheus import Prometheus, Queries
 from .adapters.redis import RedisCounters
 from .adapters.sentry import SentryErrors
 from .adapters.slack import SlackWebhook
@@ -129,9 +130,30 @@ def _sources(settings: Settings, site: Site, clock: Clock) -> tuple[MetricSource
         slow_ms=settings.response_time_ms,
         timeout_seconds=settings.probe_timeout_seconds,
     )
-    if settings.redis_url is None:
-        return (probes,)
-    return (probes, RedisCounters(settings.redis_url.get_secret_value()))
+    sources: list[MetricSource] = [probes]
+    if settings.redis_url:
+        sources.append(RedisCounters(settings.redis_url.get_secret_value()))
+    if settings.prometheus_url:
+        sources.append(_prometheus(settings, clock))
+    return tuple(sources)
+
+
+def _prometheus(settings: Settings, clock: Clock) -> Prometheus:
+    token = settings.prometheus_token
+    standard = Queries()
+    return Prometheus(
+        settings.need("prometheus_url", purpose="to ask Prometheus"),
+        token=token.get_secret_value() if token else None,
+        queries=Queries(
+            requests=settings.prometheus_requests or standard.requests,
+            failed=settings.prometheus_failed or standard.failed,
+            slow=settings.prometheus_slow or standard.slow,
+        ),
+        slow_ms=settings.response_time_ms,
+        step_seconds=settings.prometheus_step_seconds,
+        delay_seconds=settings.prometheus_lag_seconds,
+        clock=clock,
+    )
 
 
 def _errors(settings: Settings, clock: Clock) -> tuple[ErrorSource, ...]:
