@@ -230,7 +230,7 @@ Feature: Decision matrix: what the gate says, and by which row
       | 100   | 140 | inconclusive | source_silent | probes was silent for 41 s       |
       | 265   | 300 | inconclusive | source_silent | probes has been silent for 36 s  |
 
-  Scenario Outline: A source that is down at the end leaves the question open
+  Scenario Outline: A source that is down is no health either
     Given 10 requests and 2 probes a second come to v2
     And <source> is down from second <begin> to second <end>
     When the gate watches v2 for 5 minutes
@@ -268,12 +268,13 @@ Feature: Decision matrix: what the gate says, and by which row
     And the verdict names a signal with its counts
     And v1 again serves production
 
-  Scenario: A critical error speaks before the proof that comes in the same moment
-    Given 10 requests and 2 probes a second come to v2
-    And v2 is down from minute 1 on
-    And v2 reports a DATABASE_CONNECTION_LOST to Sentry after 60 seconds
+  Scenario: A critical error speaks before the numbers do
+    Given 1000 requests and 4 probes a second come to v2
+    And v2 is down from minute 0 on
+    And Sentry holds 1 DATABASE_CONNECTION_LOST of v2
     When the gate watches v2 for 5 minutes
     Then the verdict is roll back, by the row "critical_error"
+    And the reason names "DATABASE_CONNECTION_LOST (1x)"
     And v1 again serves production
 
   # -- when going back would not help

@@ -245,8 +245,8 @@ def steady(**counts: int) -> Traffic:
 def spread(seconds: int, *, requests: int, probes: int = 0, **bad: int) -> Traffic:
     """So many in so many seconds, as evenly as whole numbers can be; then nothing.
 
-    The last bad one comes in the last second, so that their share is nowhere higher on
-    the way than at the end.
+    The last bad one comes in the last second: a total that is one over a limit is over
+    it at the very end.
     """
     good = {"requests": requests, "probes": probes}
 
