@@ -133,6 +133,15 @@ Feature: Decision matrix: what the gate says, and by which row
       | 2      | 5    | 0          | response time |
       | 1      | 1    | 5          | availability  |
 
+  Scenario: Users who fail are not outnumbered by probes that do not
+    Given 90 requests and 10 probes a second come to v2
+    And Redis counts 10 requests of users, of which 3 fail
+    When the gate watches v2 for 5 minutes
+    Then the verdict is roll back, by the row "evidence"
+    And the verdict names the error rate with its counts
+    And the reason names "by redis"
+    And v1 again serves production
+
   # -- critical errors
 
   Scenario Outline: A critical error is enough

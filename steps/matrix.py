@@ -197,18 +197,32 @@ def sentry_down(scene: Scene, begin: int, end: int) -> None:
 
 @given(parsers.parse("Redis is down from second {begin:d} to second {end:d}"))
 def redis_down(scene: Scene, begin: int, end: int) -> None:
-    """The app's counters are read there, beside the probes; not meanwhile."""
+    """The app's counters cannot be read meanwhile."""
+    redis = _redis(scene, requests=5)
+    scene.at(begin, lambda _: setattr(redis, "down", "connection lost"))
+    scene.at(end, lambda _: setattr(redis, "down", None))
+
+
+@given(
+    parsers.parse("Redis counts {requests:d} requests of users, of which {bad:d} fail")
+)
+def redis_counts(scene: Scene, requests: int, bad: int) -> None:
+    """In every second, beside what the probes see."""
+    _redis(scene, requests=requests, failed=bad)
+
+
+def _redis(scene: Scene, **counts: int) -> MemorySource:
+    """The app's counters, which are read beside the probes."""
     redis = MemorySource("redis")
 
     def beside(world: World) -> None:
         world.engine = replace(world.engine, sources=(world.source, redis))
         now = int(world.clock.now().timestamp())
         for second in range(now, now + WINDOW):
-            redis.add("dpl_v2", Counts(second=second, requests=5))
+            redis.add("dpl_v2", Counts(second=second, **counts))
 
     scene.at(0, beside)
-    scene.at(begin, lambda _: setattr(redis, "down", "connection lost"))
-    scene.at(end, lambda _: setattr(redis, "down", None))
+    return redis
 
 
 @given("v1 and v2 report their database as unhealthy")

@@ -53,10 +53,13 @@ def counted(verdict: Verdict, name: str, bad: int, requests: int) -> None:
 
 @then(parsers.parse("the verdict names the {name} with its counts"))
 def names_the_signal(verdict: Verdict, name: str) -> None:
-    """The one that decided."""
-    state = _state(verdict, name)
-    assert verdict.signal is state.signal, verdict
-    assert verdict.reason.startswith(f"{name}: {state.bad} of {state.requests} ")
+    """The one that decided: of all sources together, or of the one that saw it."""
+    signal = _signal(name)
+    assert verdict.signal is signal, verdict
+    seen = [verdict.signals, *(part.signals for part in verdict.parts)]
+    counts = {(s.bad, s.requests) for part in seen for s in part if s.signal is signal}
+    said = [f"{name}: {bad} of {requests} " for bad, requests in counts]
+    assert verdict.reason.startswith(tuple(said)), said
 
 
 @then("the verdict names a signal with its counts")
@@ -140,9 +143,13 @@ def person_called(seen: Seen) -> None:
 
 
 def _state(verdict: Verdict, name: str) -> SignalState:
-    signal = Signal(name.replace(" ", "_"))
+    signal = _signal(name)
     (state,) = (state for state in verdict.signals if state.signal is signal)
     return state
+
+
+def _signal(name: str) -> Signal:
+    return Signal(name.replace(" ", "_"))
 
 
 def _seconds(ruling: Ruling) -> float:
