@@ -41,6 +41,7 @@ const elsewhere = (deployment: string, redis: Redis) =>
 const other = elsewhere("dpl_other", given(url, token));
 const lost = elsewhere("dpl_lost", given(closed, token));
 const denied = elsewhere("dpl_denied", given(url, "wrong"));
+const handed = counters({ deployment: "dpl_given", redis: given(url, token), onError });
 const told = counters({
   onError: (error) => {
     onError(error);
@@ -102,6 +103,7 @@ const routes: Record<string, Route> = {
   "/api/default": counted(() => Response.json({ ok: true })),
   "/api/freezes": freezes.counted(() => Response.json({ ok: true })),
   "/api/told": told.counted(() => Response.json({ ok: true })),
+  "/given/ok": handed.counted(() => Response.json({ ok: true })),
   "/other/ok": other.counted(() => Response.json({ ok: true })),
   "/lost/ok": lost.counted(() => Response.json({ ok: true })),
   "/denied/ok": denied.counted(() => Response.json({ ok: true })),

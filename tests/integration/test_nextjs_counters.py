@@ -309,10 +309,11 @@ def test_a_wrong_token_costs_no_request_anything(site: Site, stack: Stack) -> No
     assert sums(stack, "dpl_denied") == NOTHING
 
 
-def test_a_silent_redis_holds_up_nobody(site: Site, door: Bridge) -> None:
-    """While it says nothing, answers go out and the writes are given up."""
+@pytest.mark.parametrize("path", ["/api/told", "/given/ok"])
+def test_a_silent_redis_holds_up_nobody(site: Site, door: Bridge, path: str) -> None:
+    """Answers go out and writes are given up, by the app's own client too."""
     with door.holding():
-        assert [site.status("/api/told") for _ in range(5)] == [200] * 5
+        assert [site.status(path) for _ in range(5)] == [200] * 5
         told = site.control("settled")
     assert told
     assert all("Redis took more than" in each or "abort" in each for each in told)
