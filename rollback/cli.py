@@ -15,7 +15,7 @@ from .errors import (
 from .incident import timestamp
 from .model import Incident, Judgement, Outcome, Verdict
 from .monitor import judge_recording
-from .observe import read_counts, replay
+from .recording import read_counts, replay
 from .render import Screen, deployment_document
 from .settings import Settings
 from .shell import (

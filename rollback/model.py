@@ -126,6 +126,15 @@ class Counts:
     probes: int = 0
     unavailable: int = 0
 
+    @property
+    def possible(self) -> bool:
+        """Whether no more are bad than there are, and none fewer than none."""
+        return (
+            0 <= self.failed <= self.requests
+            and 0 <= self.slow <= self.requests
+            and 0 <= self.unavailable <= self.probes
+        )
+
     def of(self, signal: Signal) -> tuple[int, int]:
         """(bad, all) for one signal."""
         match signal:

@@ -4,7 +4,6 @@ Keeps the trailing window of counts, and for each signal the evidence since the 
 of the candidate and of the stable deployment beside it.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -59,12 +58,12 @@ class Monitor:
         return Look(
             seen=replace(
                 seen,
-                counts=tuple(self._all.window),
+                counts=self._all.seen(),
                 parts=tuple(
-                    Part(source=name, counts=tuple(trail.window))
+                    Part(source=name, counts=trail.seen())
                     for name, trail in parts.items()
                 ),
-                baseline=tuple(self._stable.window),
+                baseline=self._stable.seen(),
             ),
             signals=tuple(_mean(self._all.signals(), parts)),
             parts=tuple(
@@ -104,21 +103,22 @@ class _Trail:
             signal: Evidence(threshold, cap=limits.cap, horizon=horizon)
             for signal, threshold in limits.thresholds
         }
-        self.window: deque[Counts] = deque()
+        self.window: dict[int, Counts] = {}  # by second
         self._sum = Counts(second=0)  # of the window
         self._size = limits.batch_seconds
         self._batch: Counts | None = None
 
     def take(self, counts: Sequence[Counts], *, since: int, until: int) -> None:
         """Add closed seconds, and forget those before `since`."""
-        for second in counts:
-            self.window.append(second)
-            self._sum += second
-            self._close(before=second.second)
-            self._batch = self._batch + second if self._batch else second
+        for each in counts:
+            known = self.window.get(each.second)
+            self.window[each.second] = known + each if known else each
+            self._sum += each
+            self._close(before=each.second)
+            self._batch = self._batch + each if self._batch else each
         self._close(before=until)
-        while self.window and self.window[0].second < since:
-            self._sum -= self.window.popleft()
+        for second in [second for second in self.window if second < since]:
+            self._sum -= self.window.pop(second)
 
     def _close(self, *, before: int) -> None:
         """Weigh the open batch if it ends before this second."""
@@ -128,6 +128,10 @@ class _Trail:
         for signal, evidence in self.evidence.items():
             self.evidence[signal] = update(evidence, *self._batch.of(signal))
         self._batch = None
+
+    def seen(self) -> tuple[Counts, ...]:
+        """The window, in order; slow sources add to seconds that are long over."""
+        return tuple(self.window[second] for second in sorted(self.window))
 
     def signals(self) -> tuple[SignalState, ...]:
         """Every signal as it stands."""

@@ -1,17 +1,15 @@
 """Stage 2: sources become counts per second, and say when they are down or silent."""
 
-import csv
-import json
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
-from .errors import ReplayInvalid, SourceDown
+from .errors import SourceDown
 from .model import (
     Counts,
     CriticalError,
@@ -22,7 +20,9 @@ from .model import (
 )
 from .ports import Clock, ErrorSource, MetricSource
 
-__all__ = ["Observer", "merge", "read_counts", "replay"]
+__all__ = ["Observer", "merge"]
+
+PATIENCE_SECONDS = 1.0  # what a look waits for a source; what comes later is not lost
 
 
 def merge(parts: Sequence[Sequence[Counts]]) -> tuple[Counts, ...]:
@@ -35,22 +35,38 @@ def merge(parts: Sequence[Sequence[Counts]]) -> tuple[Counts, ...]:
     return tuple(seconds[second] for second in sorted(seconds))
 
 
-def is_possible(counts: Counts) -> bool:
-    """Whether no more are bad than there are, and none fewer than none."""
-    return (
-        0 <= counts.failed <= counts.requests
-        and 0 <= counts.slow <= counts.requests
-        and 0 <= counts.unavailable <= counts.probes
-    )
+@dataclass(slots=True)
+class _Feed:
+    """One source: how far it has been read, and what has come since the last look."""
+
+    source: MetricSource
+    next: int
+    counts: list[Counts] = field(default_factory=list)
+    baseline: list[Counts] = field(default_factory=list)
+    read: anyio.Event | None = None  # while it is being read
+
+    def take(self) -> tuple[tuple[Counts, ...], tuple[Counts, ...]]:
+        """What has come since the last look."""
+        taken = tuple(self.counts), tuple(self.baseline)
+        self.counts, self.baseline = [], []
+        return taken
+
+
+def _checked(counts: tuple[Counts, ...]) -> tuple[Counts, ...]:
+    for each in counts:
+        if not each.possible:
+            raise SourceDown(f"It counts what cannot be: {each}.")
+    return counts
 
 
 class Observer:
     """Looks at one deployment again and again; each look holds the new seconds only.
 
-    A second is given once, when no source can change it any more. The stable deployment
-    is measured by the same sources, as a baseline. Critical errors are the candidate's
-    own: a code that is seen on the stable one as often is left out. They are asked for
-    beside the looks, so that a slow answer delays no verdict.
+    A source gives a second once, when it can no longer change it; each goes at its own
+    pace, so that one which is slow, late or down delays no verdict, and what it could
+    not say at once is asked for again. The stable deployment is measured by the same
+    sources, as a baseline. Critical errors are the candidate's own: a code that is seen
+    on the stable one as often is left out.
     """
 
     def __init__(
@@ -78,7 +94,9 @@ class Observer:
         self._poll = error_poll_seconds
         self._errors_since = since.astimezone(UTC)
         now = self._now()
-        self._next = now - back_seconds
+        self._since = now - back_seconds
+        self._feeds = [_Feed(source=source, next=self._since) for source in sources]
+        self._group: TaskGroup | None = None
         names = [s.name for s in sources] + [e.name for e in errors]
         self._spoke = dict.fromkeys(names, now)
         self._silences: dict[str, tuple[int, int]] = {}  # name: its end, its length
@@ -95,28 +113,28 @@ class Observer:
             group = await stack.enter_async_context(anyio.create_task_group())
             for errors in self._errors:
                 group.start_soon(self._keep_asking, errors)
+            self._group = group
             yield
             group.cancel_scope.cancel()
 
     async def look(self) -> Observation:
-        """What has happened in the seconds that were closed since the last look."""
-        lag = max((source.lag_seconds for source in self._sources), default=0)
-        since, until = self._next, max(self._next, self._now() - lag)
-        self._next = until
-        parts: dict[str, tuple[Counts, ...]] = {s.name: () for s in self._sources}
-        beside: list[tuple[Counts, ...]] = []
-        if until > since:
-            async with anyio.create_task_group() as group:
-                for source in self._sources:
-                    group.start_soon(self._read, source, since, until, parts)
-                    group.start_soon(self._compare, source, since, until, beside)
+        """What has come to be known since the last look; while `watching`."""
+        for feed in self._feeds:
+            self._begin(feed)
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            for feed in self._feeds:
+                if feed.read:
+                    await feed.read.wait()
+        lag = min((feed.source.lag_seconds for feed in self._feeds), default=0)
+        since, self._since = self._since, max(self._since, self._now() - lag)
+        taken = {feed.source.name: feed.take() for feed in self._feeds}
         return Observation(
             deployment=self._candidate.id,
             since=since,
-            until=until,
-            counts=merge(tuple(parts.values())),
+            until=self._since,
+            counts=merge([counts for counts, _ in taken.values()]),
             parts=tuple(
-                Part(source=name, counts=counts) for name, counts in parts.items()
+                Part(source=name, counts=counts) for name, (counts, _) in taken.items()
             ),
             critical_errors=self._critical_errors(),
             sources=tuple(
@@ -124,7 +142,7 @@ class Observer:
                 for name in self._spoke
             ),
             stable=self._baseline.id if self._baseline else None,
-            baseline=merge(beside),
+            baseline=merge([baseline for _, baseline in taken.values()]),
         )
 
     @property
@@ -158,40 +176,40 @@ class Observer:
         found = [error for errors in self._critical.values() for error in errors]
         return tuple(sorted(found, key=lambda error: error.code))
 
-    async def _read(
-        self,
-        source: MetricSource,
-        since: int,
-        until: int,
-        parts: dict[str, tuple[Counts, ...]],
-    ) -> None:
-        try:
-            counts = await source.counts(self._candidate, since=since, until=until)
-        except SourceDown as error:
-            self._problems[source.name] = error.message
-            return
-        impossible = [each for each in counts if not is_possible(each)]
-        if impossible:
-            self._problems[source.name] = f"It counts what cannot be: {impossible[0]}."
-            return
-        self._problems.pop(source.name, None)
-        parts[source.name] = counts
-        for each in counts:
-            self._speaks(source.name, each.second)
+    def _begin(self, feed: _Feed) -> None:
+        """Have a source read up to now, unless it is still at it."""
+        until = self._now() - feed.source.lag_seconds
+        if feed.read is None and self._group and until > feed.next:
+            feed.read = anyio.Event()
+            self._group.start_soon(self._read, feed, until, feed.read)
 
-    async def _compare(
-        self,
-        source: MetricSource,
-        since: int,
-        until: int,
-        parts: list[tuple[Counts, ...]],
-    ) -> None:
+    async def _read(self, feed: _Feed, until: int, read: anyio.Event) -> None:
+        name, since = feed.source.name, max(feed.next, until - math.ceil(self._window))
+        try:
+            counts = _checked(
+                await feed.source.counts(self._candidate, since=since, until=until)
+            )
+        except SourceDown as error:
+            self._problems[name] = error.message
+        else:
+            self._problems.pop(name, None)
+            feed.next = until
+            feed.counts.extend(counts)
+            for each in counts:
+                self._speaks(name, each.second)
+            await self._compare(feed, since, until)
+        finally:
+            feed.read = None
+            read.set()
+
+    async def _compare(self, feed: _Feed, since: int, until: int) -> None:
         """Read the baseline; without one the candidate is judged all the same."""
         if self._baseline is None:
             return
         with suppress(SourceDown):
-            counts = await source.counts(self._baseline, since=since, until=until)
-            parts.append(tuple(each for each in counts if is_possible(each)))
+            feed.baseline += _checked(
+                await feed.source.counts(self._baseline, since=since, until=until)
+            )
 
     async def _keep_asking(self, errors: ErrorSource) -> None:
         while True:
@@ -217,82 +235,4 @@ class Observer:
             codes=self._codes,
             environment=self._environment,
             since=self._errors_since,
-        )
-
-
-LONGEST_SECONDS = 366 * 86_400
-COLUMNS = ("second", "requests", "failed", "slow", "probes", "unavailable")
-
-
-def read_counts(text: str) -> tuple[Counts, ...]:
-    """Recorded counts: CSV with a header, or JSON lines; raises `ReplayInvalid`."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ReplayInvalid("There are no recorded counts: the file is empty.")
-    as_json = lines[0].lstrip().startswith("{")
-    rows = enumerate(map(_loads, lines) if as_json else csv.DictReader(lines), 1)
-    parsed = [_counts(row, number) for number, row in rows]
-    if parsed[-1].second - parsed[0].second > LONGEST_SECONDS:
-        raise ReplayInvalid(
-            f"Seconds {parsed[0].second} to {parsed[-1].second} are more than a year: "
-            "`second` must be in whole seconds."
-        )
-    for before, after in pairwise(parsed):
-        if after.second <= before.second:
-            raise ReplayInvalid(
-                f"Second {after.second} comes after second {before.second}: "
-                "seconds must rise."
-            )
-    return tuple(parsed)
-
-
-def _loads(line: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _counts(row: object, number: int) -> Counts:
-    if not isinstance(row, dict) or "second" not in row:
-        raise ReplayInvalid(f"Record {number} has no column `second`.")
-    try:
-        values = {name: _whole(row.get(name)) for name in COLUMNS}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ReplayInvalid(f"Record {number} holds no whole number: {row}.") from error
-    counts = Counts(**values)
-    if not is_possible(counts):
-        raise ReplayInvalid(f"Record {number} has more bad ones than there are: {row}.")
-    return counts
-
-
-def _whole(value: Any) -> int:
-    number = int(value or 0)
-    if isinstance(value, float) and value != number:
-        raise ValueError(value)
-    return number
-
-
-def replay(
-    deployment: str, counts: Sequence[Counts], *, silence_seconds: int
-) -> Iterator[Observation]:
-    """What a live observer would have seen, second by second."""
-    spoke = counts[0].second
-    seconds = {c.second: c for c in counts}
-    for second in range(counts[0].second, counts[-1].second + 1):
-        found = seconds.get(second)
-        spoke = second if found else spoke
-        silent = second - spoke
-        problem = f"the recording has been silent for {silent} s"
-        yield Observation(
-            deployment=deployment,
-            since=second,
-            until=second + 1,
-            counts=(found,) if found else (),
-            sources=(
-                SourceState(
-                    name="recording",
-                    problem=problem if silent >= silence_seconds else None,
-                ),
-            ),
         )

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from rollback.decide import Limits
-from rollback.monitor import Monitor, judge_recording
 from rollback.model import (
     Counts,
     CriticalError,
@@ -15,7 +14,8 @@ from rollback.model import (
     SourceState,
     Verdict,
 )
-from rollback.observe import replay
+from rollback.monitor import Monitor, judge_recording
+from rollback.recording import replay
 
 LIMITS = Limits(
     thresholds=(
