@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make drill` and `make test`. Needs Python 3.11 or newer.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help drill test lint format clean
+.PHONY: help drill test lint bench format clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,11 @@ lint: .venv/installed  ## ruff, mypy, import layers
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+bench: .venv/installed  ## figures beside the peers, into docs/deciding-figures.md
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[bench]'
+	@.venv/bin/python -m bench.decide --write docs/deciding-figures.md
 
 format: .venv/installed  ## mend what can be mended
 	@.venv/bin/ruff check --fix .
