@@ -77,6 +77,8 @@ function cookies(): Response {
   return response;
 }
 
+const cancelled = own.counted(() => streamed(() => undefined));
+
 let release = (): void => {};
 let left = 0;
 
@@ -100,6 +102,10 @@ const routes: Record<string, Route> = {
     await new Promise<void>((resolve) => (release = resolve));
     return Response.json({ ok: true });
   }),
+  "/api/cancelled": async (request) => {
+    await (await cancelled(request)).body?.cancel();
+    return new Response("something else");
+  },
   "/api/default": counted(() => Response.json({ ok: true })),
   "/api/freezes": freezes.counted(() => Response.json({ ok: true })),
   "/api/told": told.counted(() => Response.json({ ok: true })),
@@ -130,6 +136,7 @@ const asked: Record<string, () => Promise<unknown>> = {
     while (held.length) await Promise.all(held.splice(0));
     return errors.splice(0);
   },
+  "/control/held": async () => held.length,
   "/control/left": async () => left,
   "/control/release": async () => release(),
   "/control/build": async () => (process.env.NEXT_PHASE = "phase-production-build"),

@@ -118,6 +118,7 @@ def sums(stack: Stack, name: str = OWN) -> dict[str, int]:
         ("/api/redirect", 307, GOOD),
         ("/api/missing", 404, GOOD),
         ("/api/quick", 200, GOOD),
+        ("/api/cancelled", 200, GOOD),
         ("/api/health", 200, NOTHING),
         ("/pages/ok", 200, GOOD),
         ("/pages/fail", 503, BAD),
@@ -368,11 +369,23 @@ def test_what_a_frozen_instance_finds_late_is_dropped(
     assert sums(stack)["requests"] == 1
 
 
-def test_outside_of_what_after_knows_the_platform_holds(
-    site: Site, stack: Stack
+@pytest.mark.parametrize("path", ["/api/ok", "/api/default", "/pages/ok"])
+def test_the_platform_is_asked_to_wait_for_the_write(
+    site: Site, door: Bridge, path: str
+) -> None:
+    """An instance that is done with its answers is frozen, but for `waitUntil`."""
+    with door.holding():
+        assert site.status(path) == 200
+        assert site.control("held") == 1
+
+
+def test_outside_of_what_after_knows_the_platform_waits(
+    site: Site, stack: Stack, door: Bridge
 ) -> None:
     """`after` refuses API routes of the Pages Router: the platform's own serves."""
-    assert site.status("/pages/outside") == 200
+    with door.holding():
+        assert site.status("/pages/outside") == 200
+        assert site.control("held") == 1
     (told,) = site.control("settled")
     assert "outside a request scope" in told
     assert sums(stack) == GOOD
