@@ -216,10 +216,10 @@ Feature: Decision matrix: what the gate says, and by which row
 
   Scenario: A suspicion at the end is no pass
     Given 10 requests and 2 probes a second come to v2
-    And every request fails from second 294 on
+    And every request fails from second 293 on
     When the gate watches v2 for 5 minutes
     Then the verdict is inconclusive, by the row "watching"
-    And the error rate was counted as 60 of 3000
+    And the error rate was counted as 70 of 3000
     And the reason names "suspicious and not yet proved"
     And v2 still serves production
     And v2 is not one to go back to
