@@ -27,29 +27,6 @@ GREEN = "".join(
 )
 
 
-@pytest.fixture
-def command(fresh: Stack, tmp_path: Path) -> Command:
-    """The command, pointed at the practice stack."""
-    return Command(fresh.environment, tmp_path)
-
-
-@pytest.fixture
-def recorded(command: Command, fresh: Stack) -> Command:
-    """Both releases recorded, v1 as passing."""
-    for release, migration in (("v1", "002"), ("v2", "003")):
-        made = command.run(
-            "record",
-            fresh.deployments[release],
-            "--git-sha",
-            fresh.git_shas[release],
-            "--migration",
-            migration,
-        )
-        assert made.code == 0, made.stderr
-    assert command.run("health", fresh.deployments["v1"]).code == 0
-    return command
-
-
 def without(command: Command, *names: str, **changed: str) -> Command:
     """The command with other settings."""
     kept = {k: v for k, v in command.settings.items() if k not in names}
