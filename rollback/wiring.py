@@ -11,6 +11,7 @@ from .adapters.probes import HttpSite, Probes
 from .adapters.prometheus import Prometheus, Queries
 from .adapters.redis import RedisCounters
 from .adapters.sentry import SentryErrors
+from .adapters.sentry_transactions import SentryTransactions
 from .adapters.slack import SlackWebhook
 from .adapters.vercel import VercelPlatform
 from .decide import Limits
@@ -135,6 +136,8 @@ def _sources(settings: Settings, site: Site, clock: Clock) -> tuple[MetricSource
         sources.append(RedisCounters(settings.redis_url.get_secret_value()))
     if settings.prometheus_url:
         sources.append(_prometheus(settings, clock))
+    if settings.sentry_transactions:
+        sources.append(_transactions(settings, clock))
     return tuple(sources)
 
 
@@ -152,6 +155,20 @@ def _prometheus(settings: Settings, clock: Clock) -> Prometheus:
         slow_ms=settings.response_time_ms,
         step_seconds=settings.prometheus_step_seconds,
         delay_seconds=settings.prometheus_lag_seconds,
+        clock=clock,
+    )
+
+
+def _transactions(settings: Settings, clock: Clock) -> SentryTransactions:
+    return SentryTransactions(
+        token=settings.need("sentry_auth_token", purpose="to ask Sentry"),
+        org=settings.need("sentry_org", purpose="to ask Sentry"),
+        project=settings.need("sentry_project", purpose="to ask Sentry"),
+        url=settings.sentry_url,
+        environment=settings.environment,
+        dataset=settings.sentry_dataset,
+        slow_ms=settings.response_time_ms,
+        lag_seconds=settings.sentry_lag_seconds,
         clock=clock,
     )
 

@@ -12,10 +12,14 @@ from redis.exceptions import ResponseError
 
 from rollback.adapters.memory import MemorySource
 from rollback.adapters.redis import RedisCounters
+from rollback.adapters.sentry_transactions import SentryTransactions
 from rollback.errors import SettingsInvalid, SourceDown
 from rollback.model import Counts, PlatformDeployment
 from rollback.ports import MetricSource
 from stack.backends import Stack
+
+from . import tracing
+from .conftest import KINDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 
@@ -23,14 +27,15 @@ SECOND = 1_800_000_000
 PASSWORD = "s3cret-word"
 Feed = Callable[[str, Counts], None]
 real_only = pytest.mark.parametrize("kind", ["real"])
+NOW = SECOND + 10_000  # for sources that wait for what comes late
 
 
 def deployment(name: str) -> PlatformDeployment:
-    """A deployment of which only the id matters here."""
+    """A deployment of which only the id, here the commit too, matters."""
     return PlatformDeployment(
         id=name,
         url="http://127.0.0.1:1",
-        git_sha="a" * 40,
+        git_sha=name,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         ready=True,
         candidate=True,
@@ -39,6 +44,12 @@ def deployment(name: str) -> PlatformDeployment:
 
 
 BAD, GOOD = deployment("dpl_contract_bad"), deployment("dpl_contract_good")
+
+
+@pytest.fixture(params=[*KINDS, "sentry"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which adapter the test runs on; the real one is Redis."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -53,9 +64,12 @@ def redis(stack: Stack) -> Iterator[Redis]:
 @pytest.fixture
 def source(kind: str, request: pytest.FixtureRequest) -> MetricSource:
     """A source without any counts."""
-    if kind != "real":
+    if kind.startswith("memory"):
         return MemorySource()
     stack: Stack = request.getfixturevalue("stack")
+    if kind == "sentry":
+        tracing.forget(stack.addresses["sentry"])
+        return tracing.connect(stack, now=NOW)
     request.getfixturevalue("redis")
     return RedisCounters(stack.addresses["redis"])
 
@@ -65,6 +79,9 @@ def feed(source: MetricSource, request: pytest.FixtureRequest) -> Feed:
     """Counts something, as the application does."""
     if isinstance(source, MemorySource):
         return source.add
+    if isinstance(source, SentryTransactions):
+        stack: Stack = request.getfixturevalue("stack")
+        return tracing.Traced(stack.addresses["sentry"]).count
     redis: Redis = request.getfixturevalue("redis")
 
     def count(name: str, counts: Counts) -> None:
@@ -124,12 +141,19 @@ async def test_a_passive_source_can_be_watched(source: MetricSource) -> None:
     assert source.lag_seconds >= 0
 
 
-async def test_a_source_that_is_down_says_so(kind: str) -> None:
+async def test_a_source_that_is_down_says_so(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     """A source that cannot be read is an error, and never looks like silence."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    source: MetricSource
     if kind == "real":
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        source: MetricSource = RedisCounters(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
+        source = RedisCounters(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
+    elif kind == "sentry":
+        stack: Stack = request.getfixturevalue("stack")
+        url = f"http://127.0.0.1:{port}"
+        source = tracing.connect(stack, now=NOW, url=url, token=PASSWORD)
     else:
         source = memory = MemorySource()
         memory.down = "127.0.0.1 is gone"

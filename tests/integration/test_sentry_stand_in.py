@@ -262,7 +262,7 @@ def test_pages_follow_the_link(three: Sentry) -> None:
         {"query": "(release:1 OR release:2)"},
         {"query": "timestamp:2026-01-01"},
         {"query": "timestamp:>soon"},
-        {"dataset": "spans"},
+        {"dataset": "ourlogs"},
         {"field": []},
         {"field": "p95(duration)"},
         {"field": "colour"},

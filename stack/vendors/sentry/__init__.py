@@ -1,4 +1,4 @@
-"""Sentry: takes the SDK's envelopes, and answers queries about error events.
+"""Sentry: takes the SDK's envelopes, and answers queries about errors and transactions.
 
 Source: develop.sentry.dev (envelopes) and docs.sentry.io/api (organization events).
 """

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from stack.serving import control
 from stack.vendors.sentry import asked as ask
-from stack.vendors.sentry import envelope, events, query, table
+from stack.vendors.sentry import envelope, events, query, table, transactions
 
 # Sentry writes an event through a queue: it is not found the moment it was sent. Some
 # seconds in production; long enough here that nobody can lean on finding it at once.
@@ -27,6 +27,11 @@ RATE_LIMIT = 40
 RATE_WINDOW_S = 1
 CONCURRENT_LIMIT = 15
 _FILTERS = {"query", "environment", "project", "statsPeriod", "start", "end"}
+_DATASETS = {
+    "errors": events.ERRORS,
+    "transactions": transactions.fields(transactions.TRANSACTIONS),
+    "spans": transactions.fields(transactions.SPANS),
+}
 _SHAPE = {"dataset", "field", "sort", "per_page", "cursor", "referrer"}
 
 Json = dict[str, Any]
@@ -73,18 +78,24 @@ class _Window:
 @dataclass(slots=True)
 class _Sentry:
     config: Config
-    kept: dict[str, events.Event] = field(default_factory=dict)
+    kept: dict[str, dict[str, events.Event]] = field(
+        default_factory=lambda: {name: {} for name in _DATASETS}
+    )
     ignored: Counter[str] = field(default_factory=Counter)
     window: _Window = field(default_factory=_Window)
 
     def state(self) -> Json:
         return {
-            "events": [event.json() for event in self.kept.values()],
+            "events": [event.json() for event in self.kept["errors"].values()],
+            "transactions": [
+                event.json() for event in self.kept["transactions"].values()
+            ],
             "ignored_items": dict(self.ignored),
         }
 
     def reset(self) -> None:
-        self.kept.clear()
+        for rows in self.kept.values():
+            rows.clear()
         self.ignored.clear()
         self.window = _Window()
 
@@ -95,18 +106,23 @@ class _Sentry:
         try:
             body = envelope.plain(await request.body(), encoding)
             taken = [self._take(*item) for item in envelope.items(body)]
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise HTTPException(400, f"invalid event envelope: {error}") from error
         return JSONResponse({"id": next(filter(None, taken), None)})
 
     def _take(self, kind: str, payload: bytes) -> str | None:
-        if kind != "event":
+        now = datetime.now(UTC)
+        if kind == "event":
+            rows = {"errors": events.parse(payload, now)}
+        elif kind == "transaction":
+            rows = transactions.parse(payload, now)
+        else:
             self.ignored[kind] += 1
             return None
-        event = events.parse(payload, datetime.now(UTC))
-        # One id is one event, however often an SDK sends it.
-        self.kept.setdefault(event.event_id, event)
-        return event.event_id
+        for dataset, row in rows.items():
+            # One id is one event, however often an SDK sends it.
+            self.kept[dataset].setdefault(row.event_id, row)
+        return next(iter(rows.values())).event_id
 
     def _require_dsn(self, request: Request) -> None:
         header = request.headers.get("x-sentry-auth", "")
@@ -136,9 +152,10 @@ class _Sentry:
     def _answer(self, request: Request, headers: dict[str, str]) -> Response:
         asked = request.query_params
         self._check(asked, request.path_params["org"])
-        words = query.Vocabulary(tags=self._tags())
+        dataset = asked.get("dataset", "errors")
+        words = query.Vocabulary(tags=self._tags(dataset), fields=_DATASETS[dataset])
         chosen = table.columns(asked.getlist("field"), words)
-        found = self._found(asked, words)
+        found = self._found(asked, words, dataset)
         rows = table.ordered(table.rows(chosen, found), chosen, asked.getlist("sort"))
         offset, size = ask.offset(asked), ask.page_size(asked)
         more = len(rows) > offset + size
@@ -146,18 +163,18 @@ class _Sentry:
         fields = {column.name: column.type for column in chosen}
         body = {
             "data": rows[offset : offset + size],
-            "meta": {"fields": fields, "dataset": "errors"},
+            "meta": {"fields": fields, "dataset": dataset},
         }
         return JSONResponse(body, headers=headers)
 
     def _found(
-        self, asked: QueryParams, words: query.Vocabulary
+        self, asked: QueryParams, words: query.Vocabulary, dataset: str
     ) -> Iterable[events.Event]:
         wanted = query.predicate(asked.get("query", ""), words)
         environments = set(asked.getlist("environment"))
         start, end = ask.span(asked)
         arrived = datetime.now(UTC) - timedelta(seconds=INGEST_S)
-        for event in self.kept.values():
+        for event in self.kept[dataset].values():
             if (
                 event.received_at <= arrived
                 and start <= event.timestamp < end
@@ -166,18 +183,21 @@ class _Sentry:
             ):
                 yield event
 
-    def _tags(self) -> set[str]:
-        return {tag for event in self.kept.values() for tag in event.tags}
+    def _tags(self, dataset: str) -> set[str]:
+        seen = {tag for event in self.kept[dataset].values() for tag in event.tags}
+        # What every server's SDK sets counts as known before the first request.
+        return seen | {transactions.CODE} if dataset == "transactions" else seen
 
     def _check(self, asked: QueryParams, org: str) -> None:
         if org != self.config.org:
             raise HTTPException(404, "The requested resource does not exist")
         if unknown := set(asked) - _FILTERS - _SHAPE:
             raise query.QueryError(f"Not known here: {', '.join(sorted(unknown))}")
-        if (dataset := asked.get("dataset", "errors")) != "errors":
-            raise query.QueryError(f"dataset must be one of: errors (not {dataset})")
-        known = {self.config.project, self.config.project_id, "-1"}
-        if not known.issuperset(asked.getlist("project")):
+        if (dataset := asked.get("dataset", "errors")) not in _DATASETS:
+            known = ", ".join(_DATASETS)
+            raise query.QueryError(f"dataset must be one of: {known} (not {dataset})")
+        projects = {self.config.project, self.config.project_id, "-1"}
+        if not projects.issuperset(asked.getlist("project")):
             raise HTTPException(
                 403, "You do not have permission to perform this action."
             )

@@ -1,9 +1,9 @@
-"""One error event, as it is kept and as it is asked about."""
+"""One event, as it is kept and as it is asked about."""
 
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,10 @@ SHOP_TAGS = frozenset({"error_code", "deployment"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An error or message. ``timestamp`` is the sender's, ``received_at`` ours."""
+    """A row of a data set. ``timestamp`` is the sender's, ``received_at`` ours.
+
+    ``more`` has what only this data set has, by the names that queries use.
+    """
 
     event_id: str
     timestamp: datetime
@@ -29,6 +32,7 @@ class Event:
     environment: str | None
     platform: str | None
     transaction: str | None
+    more: Mapping[str, str | float] = field(default_factory=dict)
 
     def json(self) -> Json:
         """Give the event for the test that looks into the stand-in."""
@@ -45,6 +49,7 @@ class Event:
             "environment": self.environment,
             "platform": self.platform,
             "transaction": self.transaction,
+            **self.more,
         }
 
     def part(self, name: str) -> str | None:
@@ -52,16 +57,21 @@ class Event:
         return self.exception.get(name) if self.exception else None
 
 
+Reader = Callable[[Event], str | float | None]
+
 # Fields that Sentry keeps apart from the tags; ``timestamp`` is asked in its own way.
-FIELDS: Mapping[str, Callable[[Event], str | None]] = {
+COMMON: Mapping[str, Reader] = {
     "id": lambda event: event.event_id,
-    "title": lambda event: event.title,
-    "message": lambda event: event.message,
-    "level": lambda event: event.level,
     "release": lambda event: event.release,
     "environment": lambda event: event.environment,
     "platform": lambda event: event.platform,
     "transaction": lambda event: event.transaction,
+}
+ERRORS: Mapping[str, Reader] = {
+    **COMMON,
+    "title": lambda event: event.title,
+    "message": lambda event: event.message,
+    "level": lambda event: event.level,
     "event.type": lambda event: "error" if event.exception else "default",
     "error.type": lambda event: event.part("type"),
     "error.value": lambda event: event.part("value"),

@@ -8,11 +8,11 @@ Source: docs.sentry.io/concepts/search. Terms stand side by side and all must ho
 import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from stack.vendors.sentry.events import FIELDS, SHOP_TAGS, Event, moment
+from stack.vendors.sentry.events import ERRORS, SHOP_TAGS, Event, Reader, moment
 
 _TERM = re.compile(
     r"""(?P<denied>!)?(?P<key>tags\[[^\]\s]+\]|[\w.-]+)
@@ -30,7 +30,6 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 Predicate = Callable[[Event], bool]
-Reader = Callable[[Event], str | None]
 
 
 class QueryError(Exception):
@@ -39,9 +38,10 @@ class QueryError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """The words a query may use: Sentry's fields, and the tags known by now."""
+    """The words a query may use: the data set's fields, and the tags known by now."""
 
     tags: Collection[str]
+    fields: Mapping[str, Reader] = field(default_factory=lambda: ERRORS)
 
     def reader(self, name: str) -> Reader:
         """Give how ``name`` is read from an event.
@@ -52,8 +52,8 @@ class Vocabulary:
 
         """
         match = _TAG.fullmatch(name)
-        if match is None and name in FIELDS:
-            return FIELDS[name]
+        if match is None and name in self.fields:
+            return self.fields[name]
         tag = match[1] if match else name
         if tag not in SHOP_TAGS and tag not in self.tags:
             raise QueryError(f"{name} is not a field or tag that any event has")
@@ -120,7 +120,7 @@ def _has(read: Reader) -> Predicate:
 
 def _among(read: Reader, wanted: list[re.Pattern[str]]) -> Predicate:
     def found(event: Event) -> bool:
-        value = read(event) or ""
+        value = str(read(event) or "")
         return any(pattern.fullmatch(value) for pattern in wanted)
 
     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from stack.vendors.sentry.events import Event
 from stack.vendors.sentry.query import QueryError, Vocabulary
+from stack.vendors.sentry.transactions import DURATIONS
 
 MAX_FIELDS = 20
 
@@ -79,7 +80,8 @@ def _column(name: str, words: Vocabulary) -> Column:
             name=name, type="date", read=lambda group: _stamp(group[0].timestamp)
         )
     read = words.reader(name)
-    return Column(name=name, type="string", read=lambda group: read(group[0]))
+    kind = "duration" if name in DURATIONS else "string"
+    return Column(name=name, type=kind, read=lambda group: read(group[0]))
 
 
 def rows(chosen: Sequence[Column], events: Iterable[Event]) -> list[Json]:
