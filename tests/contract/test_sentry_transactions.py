@@ -134,7 +134,7 @@ async def test_what_comes_late_counts_within_the_lag(
 
 @pytest.mark.parametrize("changed", [{"token": TOKEN}, {"org": "x"}, {"project": "x"}])
 async def test_a_refusal_is_in_sentry_s_words(
-    stack: Stack, changed: dict[str, str]
+    stack: Stack, changed: dict[str, Any]
 ) -> None:
     """A wrong token, organization or project is told, and no secret repeated."""
     with pytest.raises(SourceDown, match=r"\((401|403|404)\)") as caught:
