@@ -135,6 +135,10 @@ class Screen:
         """A verdict with the row that said it."""
         self.data(verdict_document(verdict) | more)
         self._verdict(verdict)
+        if "decided_second" in more:
+            began = verdict.bad_since
+            after = f", {verdict.second - began} s after it began" if began else ""
+            self.say(f"decided at second {verdict.second}{after}")
 
     def _verdict(self, verdict: Verdict) -> None:
         said = verdict.judgement.value.replace("_", " ").upper()

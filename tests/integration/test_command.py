@@ -168,6 +168,8 @@ def test_a_recording_is_judged_without_any_setting(
     assert ran.code == code, ran.stderr
     assert ran.document["verdict"] == verdict
     assert ran.document["decided_second"] == (104 if code else 299)
+    said = "decided at second 104, 4 s after it began" if code else "at second 299\n"
+    assert said in ran.stderr
 
 
 def test_a_gate_that_may_only_report_leaves_production(
