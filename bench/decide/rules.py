@@ -47,9 +47,9 @@ class Look:
     @cached_property
     def over(self) -> Mask:
         """Whether that window is over the threshold."""
-        ends = np.arange(1, WATCH + 1)
         totals = self.traffic.totals
-        bad = totals[ends] - totals[np.maximum(ends - WINDOW, 0)]
+        bad = totals[1:].copy()
+        bad[WINDOW:] -= totals[1:-WINDOW]
         return np.asarray(bad / self.requests[:, None] > self.traffic.threshold)
 
     @property
