@@ -97,6 +97,7 @@ class Observer:
         self._since = now - back_seconds
         self._feeds = [_Feed(source=source, next=self._since) for source in sources]
         self._group: TaskGroup | None = None
+        self._lags = {source.name: source.lag_seconds for source in sources}
         names = [s.name for s in sources] + [e.name for e in errors]
         self._spoke = dict.fromkeys(names, now)
         self._silences: dict[str, tuple[int, int]] = {}  # name: its end, its length
@@ -156,7 +157,7 @@ class Observer:
     def _problem(self, name: str) -> str | None:
         """Down, as it says itself, or silent for too long somewhere in the window."""
         now = self._now()
-        silent = now - self._spoke[name]
+        silent = now - self._lags.get(name, 0) - self._spoke[name]
         if name in self._problems:
             return f"{name} is down: {self._problems[name]}"
         if silent > self._silence:
