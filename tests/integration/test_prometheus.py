@@ -100,7 +100,8 @@ class Looks:
 
     async def look(self) -> None:
         """Take in what is new."""
-        seen = await self._observer.look()
+        async with self._observer.watching():
+            seen = await self._observer.look()
         self.counts.extend(seen.counts)
         (state,) = seen.sources
         self.problem, self.until = state.problem, seen.until
