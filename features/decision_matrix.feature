@@ -99,6 +99,7 @@ Feature: Decision matrix: what the gate says, and by which row
     And v2 is down for 3 seconds after 7 minutes
     When v2 is watched for 12 minutes
     Then the verdict is healthy, by the row "healthy"
+    And the error rate was counted as 30 of 3000
     And v2 still serves production
 
   # -- bad releases
