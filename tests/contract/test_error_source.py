@@ -187,6 +187,15 @@ async def test_the_second_of_the_beginning_counts(
     assert await asked(source, since=SINCE + timedelta(seconds=0.5)) == {LOST: 1}
 
 
+async def test_an_error_that_is_found_late_counts(
+    source: ErrorSource, report: Report
+) -> None:
+    """An answer without it was no proof: it counts by when it happened."""
+    assert await asked(source) == {}
+    report(LOST, at=SINCE + timedelta(seconds=1))
+    assert await asked(source) == {LOST: 1}
+
+
 async def test_other_codes_do_not_count(source: ErrorSource, report: Report) -> None:
     """A code that is not critical is not told."""
     report("CACHE_UNAVAILABLE")
