@@ -2,18 +2,29 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+
+from rollback.adapters.redis import RedisCounters
+from rollback.model import Counts, PlatformDeployment
+from stack.backends import Stack
 
 ROOT = Path(__file__).parents[2]
 DROP_IN = ROOT / "integrations" / "nextjs"
 NEEDED = "node 20 and npm are not there"
+OWN = "dpl_nextjs"
+NOTHING: dict[str, int] = {}
+GOOD = {"requests": 1, "failed": 0, "slow": 0}
+BAD = {"requests": 1, "failed": 1, "slow": 0}
 INSTALL = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
 
 
@@ -88,3 +99,31 @@ def running(script: Path, environment: dict[str, str]) -> Iterator[Site]:
             yield Site(client, port, process.pid)
         process.stdin.close()
         assert process.wait(20) == 0
+
+
+def read(stack: Stack, name: str = OWN) -> tuple[Counts, ...]:
+    """What the engine reads of the last minute."""
+    now = int(time.time())
+    deployment = PlatformDeployment(
+        id=name,
+        url="http://127.0.0.1:1",
+        git_sha="a" * 40,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ready=True,
+        candidate=True,
+        served=True,
+    )
+
+    async def counts() -> tuple[Counts, ...]:
+        source = RedisCounters(stack.addresses["redis"])
+        return await source.counts(deployment, since=now - 60, until=now + 1)
+
+    return anyio.run(counts)
+
+
+def sums(stack: Stack, name: str = OWN) -> dict[str, int]:
+    """The sums of what the engine reads; empty when the source is silent."""
+    found = read(stack, name)
+    fields = ("requests", "failed", "slow")
+    totals = {field: sum(getattr(each, field) for each in found) for field in fields}
+    return totals if found else {}
