@@ -136,7 +136,7 @@ Feature: Decision matrix: what the gate says, and by which row
 
   Scenario: Users who fail are not outnumbered by probes that do not
     Given 90 requests and 10 probes a second come to v2
-    And Redis counts 10 requests of users, of which 3 fail
+    And Redis counts 10 requests of users a second, of which 3 fail
     When the gate watches v2 for 5 minutes
     Then the verdict is roll back, by the row "evidence"
     And the verdict names the error rate with its counts

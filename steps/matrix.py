@@ -204,10 +204,12 @@ def redis_down(scene: Scene, begin: int, end: int) -> None:
 
 
 @given(
-    parsers.parse("Redis counts {requests:d} requests of users, of which {bad:d} fail")
+    parsers.parse(
+        "Redis counts {requests:d} requests of users a second, of which {bad:d} fail"
+    )
 )
 def redis_counts(scene: Scene, requests: int, bad: int) -> None:
-    """In every second, beside what the probes see."""
+    """Beside what the probes see."""
     _redis(scene, requests=requests, failed=bad)
 
 
