@@ -124,14 +124,17 @@ def _verdict(look: Look, row: str, match: Match) -> Verdict:
 
 
 def _shared(look: Look) -> tuple[Signal, ...]:
-    """What is bad about the candidate, if the stable one is suspected of all of it.
+    """What may be bad about the candidate, if the stable one is suspected of it all.
 
     Health checks that fail are compared when a rollback is planned, by what they name.
     """
-    bad = {s.signal for s in look.signals if _proved(s, look)} | {
+    bad = {
         signal
         for signal, _ in look.limits.thresholds
-        if any(_over(s, look.limits.min_requests) for _, s in look.of(signal))
+        if any(
+            state.evidence >= SUSPICION or _over(state, look.limits.min_requests)
+            for _, state in look.of(signal)
+        )
     }
     sick = {s.signal for s in look.baseline if s.evidence >= SUSPICION}
     if Signal.AVAILABILITY in bad or not bad <= sick:

@@ -222,6 +222,7 @@ def beside(candidate: Mapping[str, int], stable: Mapping[str, int]) -> Verdict:
 FAILING = {"requests": 4, "failed": 4, "probes": 4}
 SLOW = {"requests": 4, "slow": 4, "probes": 4}
 BOTH = {"requests": 4, "failed": 4, "slow": 4, "probes": 4}
+FAILING_AND_SLOWISH = {"requests": 10, "failed": 10, "slow": 3, "probes": 4}
 DOWN = {"requests": 4, "failed": 4, "probes": 4, "unavailable": 4}
 
 
@@ -233,6 +234,7 @@ DOWN = {"requests": 4, "failed": 4, "probes": 4, "unavailable": 4}
         (SLOW, SLOW, (Signal.RESPONSE_TIME,)),
         (SLOW, FAILING, ()),
         (BOTH, SLOW, ()),
+        (FAILING_AND_SLOWISH, FAILING, ()),  # slowness is suspected, and its own
         (BOTH, BOTH, (Signal.ERROR_RATE, Signal.RESPONSE_TIME)),
         (DOWN, DOWN, ()),  # what the health checks name is compared later
     ],
