@@ -30,6 +30,7 @@ REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 HARMLESS = "PromQL info"  # a hint about the query; before Prometheus 3 a "warning" too
 
 Buckets = Mapping[int, Counts | None]
+Numbers = Mapping[int, int]
 
 
 class Prometheus:
@@ -124,14 +125,29 @@ class Prometheus:
                 f"Prometheus at {self._where} does not answer: {web.reason(error)}. "
                 "Check PROMETHEUS_URL, and that it is up."
             ) from error
+        return self._counted(requests, failed, slow)
+
+    def _counted(
+        self, requests: Numbers, failed: Numbers, slow: Numbers
+    ) -> dict[int, Counts]:
+        """Counts of the buckets of which all is known.
+
+        Where something is unknown of every bucket that has requests, that is no gap but
+        a query that is wrong. `increase()` may guess more bad ones than there are.
+        """
+        busy = {bucket for bucket, number in requests.items() if number}
+        for name, numbers in (("failed", failed), ("slow", slow)):
+            if busy and not busy & numbers.keys():
+                raise _unanswered(name)
         return {
             bucket: Counts(
                 second=(bucket + 1) * self._step - 1,
                 requests=number,
-                failed=_share(failed, bucket, number, "failed"),
-                slow=_share(slow, bucket, number, "slow"),
+                failed=min(failed.get(bucket, 0), number),
+                slow=min(slow.get(bucket, 0), number),
             )
             for bucket, number in requests.items()
+            if not number or (bucket in failed and bucket in slow)
         }
 
     def _words(self, deployment: PlatformDeployment) -> dict[str, str]:
@@ -216,15 +232,12 @@ def _setting(name: str) -> str:
     return f"ROLLBACK_PROMETHEUS_{name.upper()}"
 
 
-def _share(numbers: Mapping[int, int], bucket: int, of: int, name: str) -> int:
-    """How many of a bucket's requests; `increase()` may guess more than there are."""
-    if of and bucket not in numbers:
-        raise SourceDown(
-            f"Prometheus has requests and no answer to how many of them {name}: "
-            f"check the metric's name and labels in {_setting(name)}. Where no answer "
-            "means none, the query must say so itself (… or 0 * …)."
-        )
-    return min(numbers.get(bucket, 0), of)
+def _unanswered(name: str) -> SourceDown:
+    return SourceDown(
+        f"Prometheus has requests and no answer to how many of them {name}: check "
+        f"the metric's name and labels in {_setting(name)}. Where no answer means "
+        "none, the query must say so itself (… or 0 * …)."
+    )
 
 
 def _address(url: str) -> httpx.URL:

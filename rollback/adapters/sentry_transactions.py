@@ -24,7 +24,7 @@ from rollback.errors import SourceDown
 from rollback.model import Counts, PlatformDeployment
 from rollback.ports import Clock
 
-from .sentry_api import PER_PAGE, Events, Rows, moment, plain
+from .sentry_api import Events, Rows, moment, plain
 
 __all__ = ["DATASETS", "SentryTransactions"]
 
@@ -75,10 +75,10 @@ class SentryTransactions:
     """Traced requests of one Sentry project (port `MetricSource`, passive).
 
     A request counts in the second of its timestamp, if it has ended and was found
-    within `lag_seconds`; what comes later is left out. Of more rows than `pages` hold
-    the newest are read: the seconds before are absent, as is the one that was cut, and
-    what was read whole is an honest count. If that is not even one second, it is down:
-    no look could ever say more. `timeout_seconds` is for one look.
+    within `lag_seconds`; what comes later is left out. Of more rows than `pages` hold,
+    or half of `timeout_seconds` suffices for, the newest are read: the seconds before
+    are absent, as is the one that was cut, and what was read whole is an honest count.
+    If that is not even one second, it is down: no look could ever say more.
     """
 
     name = "sentry transactions"
@@ -136,9 +136,9 @@ class SentryTransactions:
             begin = _readable(found, since)
             if begin >= until:
                 raise SourceDown(
-                    f"Sentry has more than {self._pages * PER_PAGE} transactions in a "
-                    "second: lower the app's traces_sample_rate, or count by other "
-                    "means (ROLLBACK_SENTRY_TRANSACTIONS=false)."
+                    "Sentry has more transactions in a second than can be read "
+                    f"({len(found.rows)} were): lower the app's traces_sample_rate, or "
+                    "count by other means (ROLLBACK_SENTRY_TRANSACTIONS=false)."
                 )
             return self._count(found.rows, begin, until)
 

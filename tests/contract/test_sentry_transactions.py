@@ -1,5 +1,7 @@
 """The port `MetricSource` on Sentry's transactions: what no other source has."""
 
+import itertools
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +11,7 @@ from rollback.errors import SettingsInvalid, SourceDown
 from rollback.model import Counts
 from stack.backends import Stack
 
-from .answering import Reply, answering
+from .answering import Asked, Reply, answering
 from .test_metric_source import BAD, GOOD, deployment
 from .tracing import Traced, connect
 
@@ -109,6 +111,26 @@ async def test_of_too_many_the_newest_whole_seconds_count(
     assert found == tuple(
         Counts(second=SECOND + offset, requests=40, failed=10) for offset in (1, 2)
     )
+
+
+async def test_a_long_time_is_read_as_far_as_time_allows(stack: Stack) -> None:
+    """A slow Sentry that has much to say is heard out in part, and not given up."""
+    pages = itertools.count()
+
+    def reply(_: Asked) -> Reply:
+        time.sleep(0.1)
+        second = SECOND + 50 - next(pages)
+        at = datetime.fromtimestamp(second, UTC).isoformat()
+        row = {"timestamp": at, "span.duration": 1, "span.status": "ok"}
+        rows = [{**row, "id": f"{second}", "span.status_code": "200"}]
+        more = '<http://127.0.0.1/>; rel="next"; results="true"; cursor="0:1:0"'
+        return Reply(body={"data": rows}, headers={"link": more})
+
+    with answering(reply) as api:
+        source = connect(stack, now=NOW, url=api.url, pages=1000, timeout_seconds=8)
+        found = await source.counts(BAD, since=SECOND - 900, until=SECOND + 51)
+    seconds = [counts.second for counts in found]
+    assert seconds == list(range(seconds[0], SECOND + 51))
 
 
 async def test_a_second_that_is_too_much_is_down(stack: Stack, traced: Traced) -> None:

@@ -93,6 +93,15 @@ async def test_silence_is_no_zero(
     assert found == tuple(Counts(second=START + s) for s in range(15))
 
 
+async def test_half_a_bucket_is_none(
+    api: Answering, clock: FixedClock, server: Server
+) -> None:
+    """Requests of which the failures are unknown are absent, and block no others."""
+    del server.values["failed"][1]
+    found = await connect(api.url, clock).counts(BAD, since=START, until=START + 45)
+    assert [c.second - START for c in found] == [*range(15), *range(30, 45)]
+
+
 async def test_guesses_are_made_whole(
     api: Answering, clock: FixedClock, server: Server
 ) -> None:
