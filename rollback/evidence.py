@@ -32,11 +32,12 @@ that knows the fault), and nothing that was measured is proved later.
 
 **What the settings cost**, in nats (natural logarithms) that a verdict has to collect
 on top of log(1 / alpha): the ten bets about log(10), a fault at the deploy log(2), a
-later one log(2 * horizon) + batches so far / horizon. One batch gives at most log(cap):
-that is the patience with blips. Cap 8: a total outage takes 5 s from the deploy on and
-8 to 9 s later; cap 4: 7 to 8 and 12; without a cap 3 to 4 and 4 to 6, and a blip of 3 s
-may fire. Bursts of several seconds break H0 for batches of one: whoever calls adds up
-the counts of longer batches (three times the usual burst); `horizon` counts batches.
+later one log(2 * horizon) + batches so far / horizon, three signals that share alpha
+log(3). One batch gives at most log(cap): that is the patience with blips. Cap 8: a
+total outage takes 5 s from the deploy on and 8 to 9 s at minute 20; cap 4: 7 to 8 and
+11 to 13; without a cap 3 to 4 and 5 to 7, and a blip of 3 s may fire. Bursts of several
+seconds break H0 for batches of one: whoever calls adds up the counts of longer batches
+(three times the usual burst); `horizon` counts batches.
 
 **State**: the 10 R_j, 5 products for health, the unspent weight, the best evidence of
 health and 3 settings: 20 numbers, whatever the traffic.

@@ -33,18 +33,18 @@ from rollback.model import Counts, Judgement, Observation, Signal
 from rollback.monitor import Monitor
 
 
-def minutes(*bad_of_each: int, rate: int = 1, threshold: float = 0.05) -> Look:
-    """A watch of so many bad requests in the first second of each minute."""
+def minutes(*bad_of_each: int) -> Look:
+    """A watch of so many bad requests in the first second of each minute, at 1/s."""
     bad = np.zeros((WATCH, 1), dtype=np.int32)
     bad[: 60 * len(bad_of_each) : 60, 0] = bad_of_each
-    return Look(Traffic(bad, rate, threshold))
+    return Look(Traffic(bad, 1, 0.05))
 
 
-def seconds(*bad: int, rate: int = 1, threshold: float = 0.05) -> Look:
+def seconds(*bad: int, rate: int = 1) -> Look:
     """A watch that begins with these bad requests, second by second."""
     column = np.zeros((WATCH, 1), dtype=np.int32)
     column[: len(bad), 0] = bad
-    return Look(Traffic(column, rate, threshold))
+    return Look(Traffic(column, rate, 0.05))
 
 
 @pytest.mark.parametrize(("rate", "threshold"), [(1, 0.05), (10, 0.01), (1000, 0.05)])
@@ -129,12 +129,12 @@ def test_the_literal_rule_asks_for_no_evidence(every: int, at: int) -> None:
 
 def test_the_literal_rule_looks_back_five_minutes() -> None:
     """15 of 300 is exactly 5 % and no more; one more within the window is."""
-    fifteen = minutes(0, 0, 0, 0, 0, 15, 0, 0, 0, 0, 1, rate=100)
+    forgotten = minutes(0, 0, 0, 0, 0, 15, 0, 0, 0, 0, 1)
 
     assert literal(minutes(0, 0, 0, 0, 0, 15), 1).tolist() == [NEVER]
     assert literal(minutes(0, 0, 0, 0, 0, 16), 1).tolist() == [301]
     assert literal(minutes(0, 0, 0, 0, 0, 15, 1), 1).tolist() == [361]
-    assert literal(fifteen, 1).tolist() == [NEVER]
+    assert literal(forgotten, 1).tolist() == [NEVER]
 
 
 # A minute at one request a second is bad with four failures of sixty, not with three.
