@@ -5,7 +5,7 @@ Feature: Decision matrix: what the gate says, and by which row
 
   (1) critical_error: v2 itself reports a critical error; roll back at once
   (2) evidence: it is proved that v2 is over a limit; roll back early, at any traffic
-  (3) threshold: v2 is over a limit among at least 1000 requests; roll back
+  (3) threshold: v2 is over a limit among at least 1000 requests in five minutes; roll back
   (4) source_silent: something that measures is silent or down; inconclusive
   (5) healthy: five minutes were seen, and v2 is within every limit; healthy
   (6) watching: none of these when the time is over; inconclusive
@@ -116,7 +116,7 @@ Feature: Decision matrix: what the gate says, and by which row
     Examples:
       | requests | probes | minute | seconds | row       |
       | 1        | 1      | 0      | 6       | evidence  |
-      | 1000     | 4      | 0      | 6       | threshold |
+      | 1000     | 4      | 0      | 6       | evidence  |
       | 1        | 1      | 20     | 10      | evidence  |
 
   Scenario Outline: Of several bad signals the clearest one is named

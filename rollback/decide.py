@@ -72,6 +72,11 @@ class Look:
         return len(self.seen.counts) / length if length > 0 else 0.0
 
     @property
+    def whole(self) -> bool:
+        """Whether a whole window was seen: its full length, or all that was asked."""
+        return self.complete or _length(self) >= self.limits.window_seconds
+
+    @property
     def certainty(self) -> float:
         """The confidence in the least certain signal."""
         return min(state.confidence for state in self.signals)
@@ -173,10 +178,13 @@ def proved(look: Look) -> Match | None:
 
 
 def over_threshold(look: Look) -> Match | None:
-    """The spec's literal rule, where the number of requests means something."""
+    """The spec's literal rule, where the number means something: in a whole window.
+
+    A burst of a second is nothing in five minutes, and most of the first ten seconds.
+    """
     for signal, _ in look.limits.thresholds:
         for source, state in look.of(signal):
-            if _over(state, look.limits.min_requests):
+            if look.whole and _over(state, look.limits.min_requests):
                 reason = _said(state, source)
                 return Match(Judgement.ROLL_BACK, reason, signal, source)
     return None

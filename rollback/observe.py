@@ -118,11 +118,11 @@ class Observer:
             yield
             group.cancel_scope.cancel()
 
-    async def look(self) -> Observation:
+    async def look(self, *, patience_seconds: float = PATIENCE_SECONDS) -> Observation:
         """What has come to be known since the last look; while `watching`."""
         for feed in self._feeds:
             self._begin(feed)
-        with anyio.move_on_after(PATIENCE_SECONDS):
+        with anyio.move_on_after(patience_seconds):
             for feed in self._feeds:
                 if feed.read:
                     await feed.read.wait()

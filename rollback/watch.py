@@ -46,7 +46,8 @@ class Watch:
         observer = self._observer(back_seconds=max(back, 0))
         async with observer.watching():
             await anyio.sleep(probe_seconds)
-            seen = await observer.look()
+            # There is no later look: who has not answered by then has been silent.
+            seen = await observer.look(patience_seconds=self.policy.silence_seconds)
         return Monitor(self.policy.limits).take(seen, complete=True)
 
     async def until(self, ends: float, *, progress: Progress | None) -> Verdict:

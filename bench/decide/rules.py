@@ -54,8 +54,9 @@ class Look:
 
     @property
     def over_with_enough(self) -> Mask:
-        """The same where the number of requests means something."""
-        return self.over & (self.requests >= MIN_REQUESTS)[:, None]
+        """The same where the number means something: enough, in a whole window."""
+        whole = np.arange(1, WATCH + 1) >= WINDOW
+        return self.over & (whole & (self.requests >= MIN_REQUESTS))[:, None]
 
 
 Rule = Callable[[Look], Seconds]

@@ -89,7 +89,7 @@ def test_probes_that_find_all_well_do_not_hide_failing_users() -> None:
 
 
 def test_the_literal_rule_looks_at_each_source() -> None:
-    """6 % of the users' thousand requests failed, if 1 % of all did."""
+    """Near 7 % of the users' requests failed, if 1 % of all did."""
     limits = replace(LIMITS, alpha=1e-9)  # evidence does not decide
     looks = [
         look(
@@ -99,14 +99,29 @@ def test_the_literal_rule_looks_at_each_source() -> None:
                 "redis": second(n, requests=5, failed=int(n % 3 == 2)),
             },
         )
-        for n in range(240)
+        for n in range(300)
     ]
 
     verdict = watch(looks, limits)
 
     assert (verdict.judgement, verdict.row) == (Judgement.ROLL_BACK, "threshold")
-    assert "66 of 1000 requests failed" in verdict.reason
+    assert "100 of 1500 requests failed" in verdict.reason
     assert ", by redis)" in verdict.reason
+
+
+def test_the_literal_rule_waits_for_a_whole_window() -> None:
+    """A burst in the first seconds is most of them, and nothing in five minutes."""
+    limits = replace(LIMITS, alpha=1e-9)  # evidence does not decide
+    looks = [
+        look(n, {"probes": second(n, requests=1000, failed=300 * (2 < n < 6))})
+        for n in range(400)
+    ]
+
+    assert watch(looks, limits).judgement is Judgement.WATCHING
+    asked = Monitor(limits)
+    short = [asked.take(each, complete=each.until == 10) for each in looks[:10]]
+    assert [v.judgement for v in short[:9]] == [Judgement.WATCHING] * 9
+    assert (short[9].judgement, short[9].row) == (Judgement.ROLL_BACK, "threshold")
 
 
 def test_the_evidence_is_the_mean_over_the_sources() -> None:

@@ -80,6 +80,7 @@ def looks(
     *,
     meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
     compare: bool = True,
+    patience_seconds: float = 1.0,
 ) -> list[Observation]:
     """Look once a second, on a clock that jumps."""
 
@@ -105,7 +106,7 @@ def looks(
             async with observer.watching():
                 for _ in range(seconds):
                     await anyio.sleep(1)
-                    seen.append(await observer.look())
+                    seen.append(await observer.look(patience_seconds=patience_seconds))
             group.cancel_scope.cancel()
         return seen
 
@@ -171,6 +172,21 @@ def test_a_source_that_answers_slowly_delays_no_look() -> None:
     assert len(seconds) == len(set(seconds))
     assert seconds == list(range(min(seconds), max(seconds) + 1))
     assert len(seconds) > 60
+
+
+def test_who_looks_once_waits_for_a_slow_answer() -> None:
+    """There is no later look that it could come in."""
+
+    def sources() -> tuple[MetricSource, ...]:
+        slow = SlowSource("slow", takes=7.5)
+        fill(slow, "v2", 60, requests=2)
+        return (slow,)
+
+    patient = looks(sources, 1, patience_seconds=30)
+    hasty = looks(sources, 1, patience_seconds=5)
+
+    assert total(patient, "slow") == 2
+    assert total(hasty, "slow") == 0
 
 
 def test_what_could_not_be_read_at_once_is_read_later() -> None:
