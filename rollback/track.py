@@ -20,6 +20,7 @@ def version(
     at: datetime,
     git_sha: str,
     migration: str,
+    part: str = "application",
 ) -> DeploymentVersion:
     """The record of a deployment that just went out; its health is not known yet."""
     return DeploymentVersion(
@@ -29,6 +30,7 @@ def version(
         timestamp=at,
         git_sha=git_sha,
         db_migration_version=migration,
+        part=part,
     )
 
 
@@ -38,14 +40,19 @@ def may_be_target(deployment: PlatformDeployment) -> bool:
 
 
 async def last_stable(
-    ledger: Ledger, platform: Platform, environment: str, *, candidate: str | None
+    ledger: Ledger,
+    platform: Platform,
+    environment: str,
+    *,
+    candidate: str | None,
+    part: str = "application",
 ) -> DeploymentVersion:
-    """The newest deployment that passed, is not the candidate, and is still there.
+    """The newest of this part that passed, is not the candidate, and is still there.
 
     Raises `NoStableDeployment` when none of the last ten is.
     """
     gone = []
-    for recorded in await ledger.history(environment, limit=KEPT):
+    for recorded in await ledger.history(environment, limit=KEPT, part=part):
         passing = recorded.health_check_status is HealthStatus.PASSING
         if not passing or recorded.deployment_id == candidate:
             continue
@@ -75,12 +82,13 @@ def require_passing(recorded: DeploymentVersion | None, deployment_id: str) -> N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployments:
-    """The deployments of one environment: as recorded, and as the platform has them."""
+    """The deployments of one part: as recorded, and as the platform has them."""
 
     ledger: Ledger
     platform: Platform
     clock: Clock
     environment: str
+    part: str = "application"
 
     async def live(self) -> str:
         """The deployment that is live; raises `Refused` when hosts differ."""
@@ -115,7 +123,11 @@ class Deployments:
     async def stable(self, *, candidate: str) -> DeploymentVersion:
         """The last stable one; raises `NoStableDeployment`."""
         return await last_stable(
-            self.ledger, self.platform, self.environment, candidate=candidate
+            self.ledger,
+            self.platform,
+            self.environment,
+            candidate=candidate,
+            part=self.part,
         )
 
     async def baseline(self, *, candidate: str) -> PlatformDeployment | None:
