@@ -12,6 +12,7 @@ RollbackError
 ├── Unreachable                 exit 2: something that must answer does not
 │   ├── LedgerUnreachable
 │   ├── PlatformUnreachable
+│   │   └── PlatformBusy
 │   ├── PlatformDenied
 │   ├── SourceDown
 │   └── ChannelDown
@@ -19,6 +20,7 @@ RollbackError
 │   ├── NoStableDeployment
 │   ├── NotATarget
 │   ├── AlreadyRollingBack
+│   ├── CannotUndo
 │   └── SharedOutage
 └── StepFailed                  exit 5: started and not restored
 
@@ -31,12 +33,14 @@ from typing import ClassVar
 __all__ = [
     "AlreadyRollingBack",
     "BadInput",
+    "CannotUndo",
     "ChannelDown",
     "LedgerUnreachable",
     "NoStableDeployment",
     "NotACheckout",
     "NotATarget",
     "NotConfirmed",
+    "PlatformBusy",
     "PlatformDenied",
     "PlatformUnreachable",
     "Refused",
@@ -140,6 +144,17 @@ class PlatformUnreachable(Unreachable):
     default_mend = "Check VERCEL_API_URL and the platform's status page."
 
 
+class PlatformBusy(PlatformUnreachable):
+    """The platform refused the request for now: it was certainly not taken.
+
+    `wait_seconds` is how long it asks to wait, where it says so.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float | None = None) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(message)
+
+
 class PlatformDenied(Unreachable):
     """The platform refused the request."""
 
@@ -183,6 +198,12 @@ class AlreadyRollingBack(Refused):
     """This candidate is being rolled back already."""
 
     default_mend = "Follow it with `rollback incidents show`."
+
+
+class CannotUndo(Refused):
+    """This rollback cannot be undone."""
+
+    default_mend = "Look at what is live now (`rollback stable`), and promote by hand."
 
 
 class SharedOutage(Refused):

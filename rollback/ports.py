@@ -124,9 +124,6 @@ class Platform(Protocol):
         A deployment of another project is unknown.
         """
 
-    async def candidates(self) -> tuple[PlatformDeployment, ...]:
-        """What the platform offers to roll back to, newest first."""
-
     async def production_hosts(self) -> tuple[str, ...]:
         """The hosts on which production is served."""
 
@@ -144,9 +141,6 @@ class Platform(Protocol):
 
     async def rolling_release(self) -> RollingRelease | None:
         """The release that is being rolled out in stages now, if there is one."""
-
-    async def candidates(self) -> tuple[PlatformDeployment, ...]:
-        """The latest builds that it would roll production back to, newest first."""
 
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""

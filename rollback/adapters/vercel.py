@@ -1,23 +1,28 @@
 """The platform: Vercel's REST API. Its traps are in `targets/application.py`."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from rollback.errors import NotATarget
-from rollback.model import AliasRequest, PlatformDeployment
+from rollback.model import AliasRequest, PlatformDeployment, RollingRelease
 
 from . import web
 from .vercel_api import CONFLICT, UNKNOWN, VercelApi, accepted, read_as
 
 __all__ = ["VercelPlatform"]
 
+T = TypeVar("T")
+
+QUEUED = 202
 PAGE = 100
 PAGES = 20
+AUTOMATIC = ".vercel.app"  # branches and deployments get such names by themselves
+PROJECT_ID = "prj_"
 DESCRIPTION_LENGTH = 250
 SHA_KEYS = ("githubCommitSha", "gitlabCommitSha", "bitbucketCommitSha")
 
@@ -30,7 +35,9 @@ class VercelPlatform(VercelApi):
         response = await self._read(f"/v13/deployments/{quote(id_or_host, safe=':')}")
         if response.status_code == UNKNOWN:
             return None
-        return read_as(_deployment, accepted(response))
+        found = read_as(_deployment, accepted(response))
+        owner = read_as(_owner, response)
+        return found if owner in (None, await self._id()) else None
 
     async def production_hosts(self) -> tuple[str, ...]:
         """The hosts on which production is served."""
@@ -54,24 +61,42 @@ class VercelPlatform(VercelApi):
 
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
-        query = {
-            "projectId": self._project,
-            "rollbackDeploymentId": deployment_id,
-            "limit": str(PAGE),
-        }
-        hosts: list[str] = []
-        for _ in range(PAGES):
-            response = await self._read("/v4/aliases", **query)
-            page, more = read_as(_aliases, accepted(response))
-            hosts.extend(page)
-            if more is None:
-                break
-            query["until"] = more
-        return tuple(hosts)
+        query = {"projectId": self._project, "rollbackDeploymentId": deployment_id}
+        return await self._all("/v4/aliases", query, _aliases)
+
+    async def other_hosts(self, deployment_id: str) -> tuple[str, ...]:
+        """Custom aliases: Vercel moves the project's own domains, and leaves these."""
+        path = f"/v2/deployments/{quote(deployment_id)}/aliases"
+        leading = read_as(_aliases, accepted(await self._read(path)))
+        own = await self.production_hosts()
+        return tuple(
+            host for host in leading if host not in own and not host.endswith(AUTOMATIC)
+        )
+
+    async def rolling_release(self) -> RollingRelease | None:
+        """The release that is being rolled out in stages now, if there is one."""
+        path = f"/v1/projects/{quote(self._project)}/rolling-release"
+        response = await self._read(path, state="ACTIVE")
+        if response.status_code == UNKNOWN:
+            return None
+        return read_as(_rolling, accepted(response))
 
     async def last_request(self) -> AliasRequest | None:
         """The last request to move the aliases, whoever made it."""
         return read_as(_alias_request, await self._project_now())
+
+    async def auto_assigns(self) -> bool | None:
+        """False since a rollback: new production builds do not go live by themselves.
+
+        `lastRollbackTarget` would be null all the while.
+        """
+        return read_as(_auto_assigns, await self._project_now())
+
+    async def set_auto_assign(self, *, on: bool) -> None:
+        """Put the setting back that a promotion changes."""
+        path = f"/v9/projects/{quote(self._project)}"
+        wanted = {"autoAssignCustomDomains": on}
+        accepted(await self._ask_once(path, {}, json=wanted, method="PATCH"))
 
     async def roll_back(self, deployment_id: str, *, description: str) -> None:
         """Ask once to move production to this deployment; see the port."""
@@ -79,9 +104,14 @@ class VercelPlatform(VercelApi):
             f"/v1/projects/{quote(self._project)}/rollback/{quote(deployment_id)}",
             {"description": description[:DESCRIPTION_LENGTH]},
         )
-        said = web.sentence(response).lower()
-        if response.status_code != CONFLICT or "already" not in said:
+        if not _is_so_already(response):
             accepted(response)
+
+    async def promote(self, deployment_id: str) -> bool:
+        """Ask once to move production forward to this deployment; see the port."""
+        path = f"/v10/projects/{quote(self._project)}/promote/{quote(deployment_id)}"
+        response = await self._ask_once(path, {}, json={})
+        return _is_so_already(response) or accepted(response).status_code != QUEUED
 
     async def assign(self, deployment_id: str, host: str) -> None:
         """Point one host at a deployment; already so is fine."""
@@ -89,6 +119,26 @@ class VercelPlatform(VercelApi):
         response = await self._ask_once(path, {}, json={"alias": host})
         if response.status_code != CONFLICT:
             accepted(response)
+
+    async def _all(
+        self, path: str, query: Mapping[str, str], read: Callable[[Any], list[T]]
+    ) -> tuple[T, ...]:
+        """What is on all pages of a list."""
+        asked, found = {**query, "limit": str(PAGE)}, list[T]()
+        for _ in range(PAGES):
+            response = accepted(await self._read(path, **asked))
+            found.extend(read_as(read, response))
+            more = read_as(_next_page, response)
+            if more is None:
+                break
+            asked["until"] = more
+        return tuple(found)
+
+    async def _id(self) -> str:
+        """The id of the project, of which the settings may know the name alone."""
+        if self._project.startswith(PROJECT_ID):
+            return self._project
+        return read_as(lambda body: str(body["id"]), await self._project_now())
 
 
 def _deployment(body: Any) -> PlatformDeployment:
@@ -102,7 +152,7 @@ def _deployment(body: Any) -> PlatformDeployment:
     if candidate is None:
         candidate = body.get("target") == "production"
     return PlatformDeployment(
-        id=body["id"],
+        id=body.get("id") or body["uid"],
         url=with_scheme(body["url"]),
         git_sha=next((meta[key] for key in SHA_KEYS if meta.get(key)), ""),
         created_at=_time(body["createdAt"]),
@@ -112,15 +162,51 @@ def _deployment(body: Any) -> PlatformDeployment:
     )
 
 
+def _listed(body: Any) -> tuple[PlatformDeployment, ...]:
+    """A list calls `uid` what one deployment calls `id`."""
+    return tuple(
+        _deployment({**each, "id": each["uid"]}) for each in body["deployments"]
+    )
+
+
 def _hosts(body: Any) -> tuple[str, ...]:
     production = (body.get("targets") or {}).get("production") or {}
     return tuple(production.get("alias") or ())
 
 
-def _aliases(body: Any) -> tuple[list[str], str | None]:
-    """The hosts of one page, and where the next one begins."""
+def _owner(body: Any) -> str | None:
+    owner: str | None = body.get("projectId")
+    return owner
+
+
+def _aliases(body: Any) -> list[str]:
+    return [alias["alias"] for alias in body["aliases"]]
+
+
+def _next_page(body: Any) -> str | None:
     more = (body.get("pagination") or {}).get("next")
-    return [a["alias"] for a in body["aliases"]], None if more is None else str(more)
+    return None if more is None else str(more)
+
+
+def _rolling(body: Any) -> RollingRelease | None:
+    release = body.get("rollingRelease")
+    if not release or release.get("state") != "ACTIVE":
+        return None
+    return RollingRelease(
+        base=release["currentDeployment"]["id"],
+        canary=release["canaryDeployment"]["id"],
+    )
+
+
+def _auto_assigns(body: Any) -> bool | None:
+    on = body.get("autoAssignCustomDomains")
+    return None if on is None else bool(on)
+
+
+def _is_so_already(response: httpx.Response) -> bool:
+    """409 "already the current production deployment" is no error."""
+    said = web.sentence(response).lower()
+    return response.status_code == CONFLICT and "already" in said
 
 
 def _alias_request(body: Any) -> AliasRequest | None:

@@ -8,7 +8,12 @@ import httpx
 import stamina
 from anyio import fail_after
 
-from rollback.errors import NotATarget, PlatformDenied, PlatformUnreachable
+from rollback.errors import (
+    NotATarget,
+    PlatformBusy,
+    PlatformDenied,
+    PlatformUnreachable,
+)
 
 from . import web
 
@@ -39,7 +44,7 @@ class VercelApi:
         timeout_seconds: float = 10.0,
     ) -> None:
         self._project = project_id
-        self._team = {"teamId": team_id} if team_id else {}
+        self._team = _scope(team_id)
         self._timeout = timeout_seconds
         self._client = web.client(
             timeout_seconds=timeout_seconds,
@@ -114,7 +119,17 @@ def accepted(response: httpx.Response) -> httpx.Response:
         raise PlatformDenied(f"Vercel refused {asked}: {said}.")
     if response.status_code in UNSUITABLE:
         raise NotATarget(f"Vercel cannot do {asked}: {said}.")
-    raise PlatformUnreachable(f"Vercel could not answer {asked}: {said}.")
+    problem = f"Vercel could not answer {asked}: {said}."
+    if response.status_code == web.TOO_MANY:
+        raise PlatformBusy(problem, wait_seconds=web.retry_after(response))
+    raise PlatformUnreachable(problem)
+
+
+def _scope(team: str | None) -> dict[str, str]:
+    """What every call says of the team: its id, or its slug; nothing without one."""
+    if not team:
+        return {}
+    return {"teamId" if team.startswith("team_") else "slug": team}
 
 
 def read_as(read: Callable[[Any], T], response: httpx.Response) -> T:

@@ -118,7 +118,7 @@ def test_a_hotfix_that_came_meanwhile_is_not_rolled_over() -> None:
 
     async def scene(platform: MemoryPlatform, target: Application) -> None:
         assert isinstance(platform, Watched)
-        platform.then = lambda: platform.promote("dpl_v3")
+        platform.then = lambda: platform.taken_over("dpl_v3")
         with pytest.raises(StepFailed, match=r"dpl_v2 is no longer live: .*dpl_v3"):
             await target.apply(STEP, reason="bad")
 
@@ -135,7 +135,7 @@ def test_a_hotfix_that_comes_during_the_move_is_left_alone() -> None:
         await target.apply(STEP, reason="bad")
         await trio.sleep(3)
         await platform.live()
-        platform.promote("dpl_v3")
+        platform.taken_over("dpl_v3")
         with pytest.raises(StepFailed, match=MAIN):
             await target.verify(STEP)
 

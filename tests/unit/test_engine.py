@@ -225,7 +225,7 @@ def test_what_is_not_live_is_left_alone() -> None:
     """A rollback of something that is no longer live does nothing and says so."""
 
     async def scene(world: World) -> None:
-        world.platform.promote("dpl_v1")
+        world.platform.taken_over("dpl_v1")
         undone = await world.engine.roll_back(reason="late", candidate="dpl_v2")
 
         assert undone.outcome is Outcome.NOTHING_TO_DO
@@ -463,7 +463,7 @@ def test_what_is_in_place_already_is_not_done_again() -> None:
     async def scene(world: World) -> None:
         planned = await world.engine.plan(reason="bad")
         assert planned
-        world.platform.promote("dpl_v1")
+        world.platform.taken_over("dpl_v1")
 
         async def forget(_: object) -> None:
             """Nobody reads this journal."""
