@@ -142,6 +142,9 @@ class Platform(Protocol):
     async def rolling_release(self) -> RollingRelease | None:
         """The release that is being rolled out in stages now, if there is one."""
 
+    async def candidates(self) -> tuple[PlatformDeployment, ...]:
+        """The latest builds that it would roll production back to, newest first."""
+
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
 

@@ -59,6 +59,18 @@ class VercelPlatform(VercelApi):
         found = {host: await self.deployment(host) for host in hosts}
         return {host: served.id for host, served in found.items() if served}
 
+    async def candidates(self) -> tuple[PlatformDeployment, ...]:
+        """The latest builds that it would roll production back to, newest first."""
+        response = await self._read(
+            "/v6/deployments",
+            projectId=self._project,
+            target="production",
+            state="READY",
+            rollbackCandidate="true",
+            limit=str(PAGE),
+        )
+        return read_as(_listed, accepted(response))
+
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
         query = {"projectId": self._project, "rollbackDeploymentId": deployment_id}

@@ -41,6 +41,7 @@ class Api:
                 *control(self._world.state, self._reset),
                 Route("/_control/faults", self._set_faults, methods=["POST"]),
                 Route("/_control/live", self._set_live, methods=["POST"]),
+                Route("/_control/deleted", self._set_deleted, methods=["POST"]),
             ],
             exception_handlers={ApiError: _refuse, HTTPException: self._unknown},
         )
@@ -126,6 +127,10 @@ class Api:
 
     async def _set_live(self, request: Request) -> Response:
         self._world.put_live((await _body(request)).get("deployment", ""))
+        return Response(status_code=204)
+
+    async def _set_deleted(self, request: Request) -> Response:
+        self._world.delete((await _body(request)).get("deployments", []))
         return Response(status_code=204)
 
 

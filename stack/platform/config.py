@@ -36,6 +36,7 @@ class Variable:
     key: str
     type: str = "sensitive"
     value: str = ""
+    target: tuple[str, ...] = ("production",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,9 @@ class Config:
 DEFAULT_ENV = (
     {"key": "DATABASE_URL"},
     {"key": "STRIPE_SECRET_KEY"},
+    {"key": "SENTRY_ENVIRONMENT", "type": "encrypted", "value": "production"},
     {"key": "NEXT_PUBLIC_SITE_NAME", "type": "plain", "value": "WedSync"},
+    {"key": "PREVIEW_BANNER", "type": "plain", "value": "on", "target": ("preview",)},
 )
 
 

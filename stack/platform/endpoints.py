@@ -6,7 +6,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from stack.platform import moving, reading
+from stack.platform import keeping, moving, reading
 from stack.platform.calls import Call
 
 
@@ -103,7 +103,11 @@ ENDPOINTS = (
         PROJECT + "/rolling-release",
         reading.rolling_release,
     ),
-    Endpoint("env", "GET", "v10", PROJECT + "/env", reading.variables),
+    Endpoint("env", "GET", "v10", PROJECT + "/env", keeping.variables),
+    Endpoint("env_one", "GET", "v1", PROJECT + "/env/{variable}", keeping.variable),
+    Endpoint(
+        "retention", "PATCH", "v9", PROJECT + "/deployment-expiration", keeping.keep
+    ),
     Endpoint(
         "invalidate_by_tags",
         "POST",

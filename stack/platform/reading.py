@@ -105,25 +105,6 @@ def rolling_release(call: Call) -> Response:
     return JSONResponse({"rollingRelease": None})
 
 
-def variables(call: Call) -> Response:
-    """The project's environment variables; a sensitive value can never be read."""
-    call.check_project(call.path["project"])
-    shown = [
-        {
-            "id": answers.alias_id(variable.key),
-            "key": variable.key,
-            "type": variable.type,
-            "value": "" if variable.type == "sensitive" else variable.value,
-            "target": ["production"],
-            "securityIssues": [],
-            "createdAt": answers.INSTALLED_AT_MS,
-            "updatedAt": answers.INSTALLED_AT_MS,
-        }
-        for variable in call.world.config.env
-    ]
-    return JSONResponse({"envs": shown, "hiddenProductionEnvCount": 0})
-
-
 def _newest_first(call: Call) -> list[Deployment]:
     return list(reversed(call.world.deployments.values())) if call.in_team else []
 
@@ -135,6 +116,7 @@ def _wanted(call: Call, deployment: Deployment) -> bool:
     return (
         query.get("target", deployment.target) == deployment.target
         and deployment.state in query.get("state", deployment.state).split(",")
+        and deployment.id not in call.world.deleted
         and query.get("rollbackCandidate", candidate) == candidate
         and query.get("sha", deployment.git_sha) == deployment.git_sha
         and call.number("since", 0) < created < call.number("until", created + 1)

@@ -11,6 +11,13 @@ from stack.platform.faults import Faults
 from stack.platform.jobs import Job, Kind, request
 
 CALLS_KEPT = 1000
+RETENTION = {
+    "expirationDays": 180,
+    "expirationDaysProduction": 365,
+    "expirationDaysCanceled": 30,
+    "expirationDaysErrored": 90,
+    "deploymentsToKeep": 10,
+}
 
 
 class World:
@@ -31,6 +38,8 @@ class World:
     def reset(self) -> None:
         """Go back to the state after start."""
         self.faults = Faults()
+        self.retention = dict(RETENTION)
+        self.deleted: set[str] = set()
         self.cache.entries.clear()
         self.calls: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
         self._hosts: dict[str, str] = {}
@@ -54,6 +63,15 @@ class World:
         self._arrived: set[str] = set()
         self.auto_assign = True
         self.rollback_description: dict[str, Any] | None = None
+
+    def delete(self, deployment_ids: list[str]) -> None:
+        """Let retention delete these, and no others.
+
+        Raises:
+            ApiError: 404, there is no such deployment.
+
+        """
+        self.deleted = {self.deployment(name).id for name in deployment_ids}
 
     @property
     def hosts(self) -> dict[str, str]:

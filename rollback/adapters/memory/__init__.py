@@ -8,6 +8,7 @@ from .ledger import MemoryLedger
 from .measures import MemoryErrors, MemorySource
 from .outside import MemoryChannel, MemorySite, SiteRequest
 from .platform import MemoryPlatform
+from .project import MemoryProject
 
 __all__ = [
     "AnyioClock",
@@ -17,6 +18,7 @@ __all__ = [
     "MemoryErrors",
     "MemoryLedger",
     "MemoryPlatform",
+    "MemoryProject",
     "MemorySite",
     "MemorySource",
     "SiteRequest",

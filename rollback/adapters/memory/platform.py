@@ -92,6 +92,12 @@ class MemoryPlatform:
         await self._reach()
         return self.rolling
 
+    async def candidates(self) -> tuple[PlatformDeployment, ...]:
+        """The latest builds that it would roll production back to, newest first."""
+        await self._reach()
+        fit = [d for d in self._deployments.values() if d.ready and d.candidate]
+        return tuple(sorted(fit, key=lambda d: d.created_at, reverse=True))
+
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
         await self._reach()
