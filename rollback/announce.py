@@ -27,7 +27,7 @@ def initiated(incident: Incident) -> Message:
         phase="initiated",
         title=f"Rolling back {incident.environment}",
         lines=(
-            f"From {incident.from_deployment} to {incident.to_deployment}",
+            *_moves(incident),
             f"Because: {incident.reason}",
             f"Incident {incident.id}",
         ),
@@ -52,12 +52,23 @@ def outcome(incident: Incident) -> Message:
         phase=str(ended),
         title=TITLES[ended].format(environment=incident.environment.capitalize()),
         lines=(
-            f"From {incident.from_deployment} to {incident.to_deployment}",
+            *_moves(incident),
             f"Because: {incident.reason}",
             incident.detail,
             *clocks,
             following,
             f"Incident {incident.id}",
+        ),
+    )
+
+
+def _moves(incident: Incident) -> tuple[str, ...]:
+    """A line for each part that goes back."""
+    return (
+        f"From {incident.from_deployment} to {incident.to_deployment}",
+        *(
+            f"{m.part}: from {m.from_deployment} to {m.to_deployment}"
+            for m in incident.also
         ),
     )
 
