@@ -57,6 +57,7 @@ async def execute(
                 target=step.target,
                 from_deployment=step.from_deployment,
                 to_deployment=step.to_deployment,
+                hosts=step.hosts,
             )
         )
     return Execution(

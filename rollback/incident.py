@@ -109,6 +109,11 @@ def document(incident: Incident) -> dict[str, Any]:
             for m in incident.also
         ],
         "reason": incident.reason,
+        "undoes": incident.undoes,
+        "auto_assign": {
+            "before": incident.auto_assign_before,
+            "after": incident.auto_assign,
+        },
         "opened_at": timestamp(incident.opened_at),
         "outcome": incident.outcome,
         "detail": incident.detail,
