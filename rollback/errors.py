@@ -6,6 +6,8 @@ RollbackError
 │   ├── SettingsInvalid
 │   ├── UnknownDeployment
 │   ├── UnknownIncident
+│   ├── UnknownFlag
+│   ├── NothingSaved
 │   ├── ReplayInvalid
 │   ├── NotConfirmed
 │   └── NotACheckout
@@ -14,6 +16,7 @@ RollbackError
 │   ├── PlatformUnreachable
 │   │   └── PlatformBusy
 │   ├── PlatformDenied
+│   ├── FlagsUnreachable
 │   ├── SourceDown
 │   └── ChannelDown
 ├── Refused                     exit 4: it cannot be done safely
@@ -21,6 +24,7 @@ RollbackError
 │   ├── NotATarget
 │   ├── AlreadyRollingBack
 │   ├── CannotUndo
+│   ├── FlagChanged
 │   └── SharedOutage
 └── StepFailed                  exit 5: started and not restored
 
@@ -35,11 +39,14 @@ __all__ = [
     "BadInput",
     "CannotUndo",
     "ChannelDown",
+    "FlagChanged",
+    "FlagsUnreachable",
     "LedgerUnreachable",
     "NoStableDeployment",
     "NotACheckout",
     "NotATarget",
     "NotConfirmed",
+    "NothingSaved",
     "PlatformBusy",
     "PlatformDenied",
     "PlatformUnreachable",
@@ -52,6 +59,7 @@ __all__ = [
     "SourceDown",
     "StepFailed",
     "UnknownDeployment",
+    "UnknownFlag",
     "UnknownIncident",
     "Unreachable",
 ]
@@ -105,6 +113,22 @@ class UnknownIncident(BadInput):
     """This incident is not known."""
 
     default_mend = "Run `rollback incidents list` to see the ones that are."
+
+
+class UnknownFlag(BadInput):
+    """There is no such flag."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no flag {name}: nothing was switched.",
+            mend="Look at the fields of the hash feature_flags in Redis.",
+        )
+
+
+class NothingSaved(BadInput):
+    """No state is saved for this flag."""
+
+    default_mend = "Set the state that it shall have by hand, as you usually do."
 
 
 class ReplayInvalid(BadInput):
@@ -161,6 +185,12 @@ class PlatformDenied(Unreachable):
     default_mend = "Check VERCEL_TOKEN and its scope, the team and the project."
 
 
+class FlagsUnreachable(Unreachable):
+    """The store of the feature flags cannot be reached."""
+
+    default_mend = "Check REDIS_URL and that Redis answers."
+
+
 class SourceDown(Unreachable):
     """A source of measurements cannot be reached."""
 
@@ -204,6 +234,12 @@ class CannotUndo(Refused):
     """This rollback cannot be undone."""
 
     default_mend = "Look at what is live now (`rollback stable`), and promote by hand."
+
+
+class FlagChanged(Refused):
+    """The flag was changed after it was switched off."""
+
+    default_mend = "Look at its state in Redis; set by hand what it shall be."
 
 
 class SharedOutage(Refused):

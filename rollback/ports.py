@@ -197,6 +197,42 @@ class Project(Protocol):
         """Keep production deployments for so many days."""
 
 
+class FlagStore(Protocol):
+    """Where the app's feature flags are.
+
+    Every method raises `FlagsUnreachable` when the store does not answer, and
+    `UnknownFlag` for one that it does not hold; none makes a new one. `is_back` and
+    `restore` raise `NothingSaved` when there is no state to go back to, and
+    `FlagChanged` when somebody has set another one meanwhile. All may be repeated.
+    """
+
+    async def is_off(self, name: str) -> bool:
+        """Whether the flag is off already."""
+
+    async def is_back(self, name: str) -> bool:
+        """Whether the flag has been put back already."""
+
+    async def disable(self, name: str, *, at: datetime) -> None:
+        """Save the flag's state and switch it off, in one step.
+
+        Of a flag that is off already, what was saved stays.
+        """
+
+    async def restore(self, name: str, *, at: datetime) -> None:
+        """Put back what was saved, to the byte."""
+
+
+class Cache(Protocol):
+    """What keeps production's answers near its visitors, by tags."""
+
+    async def purge(self, tags: Sequence[str]) -> None:
+        """Make it forget what it keeps under any of these tags, however many.
+
+        Asked again where that may help. Raises `PlatformUnreachable` when it was not
+        taken for all that, and `PlatformDenied` when it is refused.
+        """
+
+
 class MetricSource(Protocol):
     """Counts per second of one deployment.
 

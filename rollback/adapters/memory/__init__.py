@@ -4,6 +4,7 @@ Time is anyio's alone, so that trio's `MockClock` drives all of it.
 """
 
 from .clocks import AnyioClock, CountedTokens, FixedClock
+from .flags import MemoryCache, MemoryFlags
 from .ledger import MemoryLedger
 from .measures import MemoryErrors, MemorySource
 from .outside import MemoryChannel, MemorySite, SiteRequest
@@ -14,8 +15,10 @@ __all__ = [
     "AnyioClock",
     "CountedTokens",
     "FixedClock",
+    "MemoryCache",
     "MemoryChannel",
     "MemoryErrors",
+    "MemoryFlags",
     "MemoryLedger",
     "MemoryPlatform",
     "MemoryProject",
