@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     prometheus_token: SecretStr | None = _named("PROMETHEUS_TOKEN", default=None)
     slack_webhook_url: SecretStr | None = _named("SLACK_WEBHOOK_URL", default=None)
     fingerprint_key: SecretStr | None = None
+    # What the ledger is told when it can be reached again.
+    spool: Path = Path(".rollback/spool")
 
     # What is bad (the spec's decision matrix)
     error_rate: float = Field(default=0.05, gt=0, lt=1)

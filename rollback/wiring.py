@@ -1,8 +1,9 @@
 """Builds the engine from the settings: the only file that names adapters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import TypeVar
 
 from . import verify
 from .adapters.clock import RandomTokens, SystemClock
@@ -13,17 +14,35 @@ from .adapters.redis import RedisCounters
 from .adapters.sentry import SentryErrors
 from .adapters.sentry_transactions import SentryTransactions
 from .adapters.slack import SlackWebhook
+from .adapters.spool import Spool
+from .adapters.spooling import SpoolingLedger
 from .adapters.vercel import VercelPlatform
+from .adapters.vercel_project import VercelProject
+from .availability import Shelf
 from .decide import Limits
 from .engine import Engine, Policy
+from .environment import fingerprints, read_file
+from .errors import NotATarget, Unreachable
 from .incident import Budgets
-from .model import FlowResult, Signal
+from .model import EnvironmentVariable, FlowResult, Signal
 from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site
 from .response import Notice
 from .settings import Settings
 from .targets.application import Application
 
-__all__ = ["engine", "ledger", "limits", "now", "site", "smoke"]
+__all__ = [
+    "engine",
+    "ledger",
+    "limits",
+    "now",
+    "project",
+    "shelf",
+    "site",
+    "smoke",
+    "variables",
+]
+
+T = TypeVar("T")
 
 
 def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
@@ -48,10 +67,58 @@ def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
 
 
 @asynccontextmanager
-async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger alone."""
-    yield PostgresLedger(
+async def ledger(
+    settings: Settings, *, notice: Notice = lambda _: None
+) -> AsyncIterator[Ledger]:
+    """The ledger alone; what it cannot be told is kept in the spool."""
+    known = PostgresLedger(
         settings.need("ledger_url", purpose="to know what was deployed")
+    )
+    spool = Spool(settings.spool)
+    yield SpoolingLedger(known, spool, tokens=RandomTokens(), notice=notice)
+
+
+def shelf(settings: Settings, *, notice: Notice) -> Shelf:
+    """What the platform keeps, where one is set."""
+    known = settings.vercel_token and settings.vercel_project_id
+    return Shelf(
+        platform=_vercel(VercelPlatform, settings) if known else None,
+        project=project(settings) if known else None,
+        now=now(),
+        notice=notice,
+    )
+
+
+def project(settings: Settings) -> VercelProject:
+    """The project's own settings on the platform."""
+    return _vercel(VercelProject, settings)
+
+
+async def variables(
+    settings: Settings, *, text: str | None, notice: Notice
+) -> tuple[EnvironmentVariable, ...]:
+    """The environment that is recorded: of a `.env` file's text, or the platform's.
+
+    That it cannot be read is no reason not to record a deployment.
+    """
+    key = settings.fingerprint_key
+    secret = key.get_secret_value() if key else None
+    if text is not None:
+        return fingerprints(read_file(text), secret)
+    try:
+        found = await project(settings).variables()
+    except (Unreachable, NotATarget) as error:
+        notice(f"the environment variables are not recorded: {error.message}")
+        return ()
+    return fingerprints(found, secret)
+
+
+def _vercel(kind: Callable[..., T], settings: Settings) -> T:
+    return kind(
+        token=settings.need("vercel_token", purpose="to ask the platform"),
+        team_id=settings.vercel_team_id,
+        project_id=settings.need("vercel_project_id", purpose="to ask the platform"),
+        url=settings.vercel_api_url,
     )
 
 
@@ -77,13 +144,8 @@ async def engine(
 ) -> AsyncIterator[Engine]:
     """The engine of one environment; raises `SettingMissing` for what it needs."""
     clock = SystemClock()
-    platform = VercelPlatform(
-        token=settings.need("vercel_token", purpose="to ask the platform"),
-        team_id=settings.vercel_team_id,
-        project_id=settings.need("vercel_project_id", purpose="to ask the platform"),
-        url=settings.vercel_api_url,
-    )
-    async with ledger(settings) as book, site(settings) as outside:
+    platform = _vercel(VercelPlatform, settings)
+    async with ledger(settings, notice=notice) as book, site(settings) as outside:
         yield Engine(
             ledger=book,
             platform=platform,
