@@ -91,8 +91,11 @@ def _builds(incident: Incident) -> tuple[str, ...]:
     if incident.undoes or incident.outcome is not Outcome.RESTORED:
         return ("New builds do not go live by themselves: promote them.",)
     return (
-        "New builds do not go live by themselves until one is promoted: promote the "
-        f"one with the fix, or go forward again with `rollback undo {incident.id}`.",
+        (
+            "New builds do not go live by themselves until one is promoted: promote "
+            "the one with the fix, or go forward again with "
+            f"`rollback undo {incident.id}`."
+        ),
     )
 
 

@@ -175,7 +175,7 @@ def _common(world: World, deployment: Deployment) -> dict[str, Any]:
     return (
         {
             "name": config.project_name,
-            "projectId": config.project_id,
+            "projectId": _project_of(world, deployment),
             "url": deployment.url,
             "createdAt": world.created_at(deployment),
             "type": "LAMBDAS",
@@ -194,6 +194,11 @@ def _common(world: World, deployment: Deployment) -> dict[str, Any]:
         | ({"readySubstate": substate} if ready else {})
         | _deletion(world, deployment)
     )
+
+
+def _project_of(world: World, deployment: Deployment) -> str:
+    foreign = deployment.id in world.faults.table.get("foreign", ())
+    return "prj_another" if foreign else world.config.project_id
 
 
 def _deletion(world: World, deployment: Deployment) -> dict[str, Any]:

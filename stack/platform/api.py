@@ -122,7 +122,9 @@ class Api:
 
     async def _set_faults(self, request: Request) -> Response:
         names = [endpoint.name for endpoint in ENDPOINTS]
-        self._world.faults.merge(await _body(request), names)
+        wanted = await _body(request)
+        self._world.faults.merge(wanted, names)
+        self._world.set_up(wanted)
         return Response(status_code=204)
 
     async def _set_live(self, request: Request) -> Response:

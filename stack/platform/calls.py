@@ -34,6 +34,8 @@ class Call:
 
         """
         deployment = self.deployment()
+        if deployment.id in self.world.faults.table.get("foreign", ()):
+            raise ApiError(404, f"Could not find the deployment: {deployment.id}")
         if deployment.id in self.world.deleted:
             raise ApiError(410, f"Deployment {deployment.id} has been deleted")
         if deployment.state != "READY":

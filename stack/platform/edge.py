@@ -27,7 +27,7 @@ class Edge:
 
         async def app(scope: Message, receive: Receive, send: Send) -> None:
             host = self._known(host_of(scope))
-            deployment = self._world.find(host)
+            deployment = self._world.serving(host)
             if deployment is None:
                 number = pages.request_id()
                 missing = "DEPLOYMENT_NOT_FOUND"

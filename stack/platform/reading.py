@@ -100,9 +100,13 @@ def deployment_aliases(call: Call) -> Response:
 
 
 def rolling_release(call: Call) -> Response:
-    """No release is rolled out in stages here."""
+    """The release that is rolled out in stages now, if there is one."""
     call.check_project(call.path["project"])
-    return JSONResponse({"rollingRelease": None})
+    world, wanted = call.world, call.query.get("state", "ACTIVE")
+    if world.rolling is None or wanted != "ACTIVE":
+        return JSONResponse({"rollingRelease": None})
+    created = {each.id: world.created_at(each) for each in world.config.deployments}
+    return JSONResponse({"rollingRelease": world.rolling.answer(created)})
 
 
 def _newest_first(call: Call) -> list[Deployment]:
