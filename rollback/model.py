@@ -101,7 +101,10 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentVersion:
-    """One recorded deployment: the spec's `DeploymentVersion`, and what it is a part of."""
+    """One recorded deployment: the spec's `DeploymentVersion`.
+
+    `part` is what was deployed: the application, or the API.
+    """
 
     id: str
     deployment_id: str
@@ -365,6 +368,8 @@ class Step:
 
     `forward` undoes a rollback. `hosts` are those that were pointed by hand, and have
     to be moved by hand. `auto_assign` is what a forward move has to leave behind.
+    `site` is where visitors reach what it moves. An `independent` step is done whatever
+    became of those before.
     """
 
     target: str
@@ -374,11 +379,24 @@ class Step:
     forward: bool = False
     hosts: tuple[str, ...] = ()
     auto_assign: bool | None = None
+    site: str = ""
+    independent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A part that goes from one deployment to another, together with a first one."""
+
+    part: str
+    from_deployment: str
+    to_deployment: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Ordered steps for one rollback. Pure data.
+
+    From, to and `part` are those of the first part; `also` are the others.
 
     `moves` are the hosts that the platform says it would move by itself, `auto_assign`
     whether new builds go live by themselves now; None where that is not known.
@@ -392,6 +410,8 @@ class Plan:
     moves: tuple[str, ...] = ()
     override: bool = False
     auto_assign: bool | None = None
+    part: str = "application"
+    also: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,7 +487,8 @@ class Incident:
 
     Where nothing was to do there is no incident, and `id` is empty. `undoes` names the
     incident that this one undid. `auto_assign` tells whether new builds go live by
-    themselves after it, `auto_assign_before` whether they did before.
+    themselves after it, `auto_assign_before` whether they did before. From and to are
+    those of `part`, the first one that went back; `also` are the others.
     """
 
     id: str
@@ -487,3 +508,5 @@ class Incident:
     undoes: str | None = None
     auto_assign_before: bool | None = None
     auto_assign: bool | None = None
+    part: str = "application"
+    also: tuple[Moved, ...] = ()

@@ -1,11 +1,14 @@
 """Stage 4: verdict and state become ordered steps, or a refusal. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .errors import NotATarget, SharedOutage
-from .model import Health, Plan, PlatformDeployment, Step, Verdict
+from .model import Health, Moved, Plan, PlatformDeployment, Step, Verdict
 
-__all__ = ["is_live", "make_plan"]
+__all__ = ["is_live", "joined", "make_plan"]
+
+NAMES = {"application": "production", "api": "the API"}
 
 
 def is_live(live: Mapping[str, str], deployment: str) -> bool:
@@ -24,8 +27,10 @@ def make_plan(
     verdict: Verdict | None = None,
     moves: tuple[str, ...] = (),
     override: bool = False,
+    part: str = "application",
+    site: str = "",
 ) -> Plan:
-    """The ordered steps that undo the candidate.
+    """The ordered steps that undo the candidate of one part, reached at `site`.
 
     Raises `NotATarget` when the platform cannot go back to the target or it does not
     answer, and `SharedOutage` when it fails on what the candidate fails on, or was
@@ -45,13 +50,39 @@ def make_plan(
         reason=reason,
         moves=moves,
         override=override,
+        part=part,
         steps=(
             Step(
-                target="application",
-                name=f"point production at {target.id}",
+                target=part,
+                name=f"point {NAMES[part]} at {target.id}",
                 from_deployment=candidate.id,
                 to_deployment=target.id,
+                site=site,
+                # A flag or another part that stays is no reason to leave traffic there.
+                independent=True,
             ),
+        ),
+    )
+
+
+def joined(plans: Sequence[Plan]) -> Plan | None:
+    """One plan of the parts' own, in this order; None of none."""
+    if not plans:
+        return None
+    first, *others = plans
+    if not others:
+        return first
+    return replace(
+        first,
+        steps=tuple(step for p in plans for step in p.steps),
+        moves=tuple(host for p in plans for host in p.moves),
+        also=tuple(
+            Moved(
+                part=p.part,
+                from_deployment=p.from_deployment,
+                to_deployment=p.to_deployment,
+            )
+            for p in others
         ),
     )
 
