@@ -94,9 +94,8 @@ class RedisTrial:
     def hold(self, **states: bytes) -> None:
         """As the protocol."""
         self.client.flushdb()
-        if states:
-            # redis types a mapping's values by what can be encoded, bytes among them
-            self.client.hset("feature_flags", mapping={**states})
+        for name, state in states.items():
+            self.client.hset("feature_flags", name, state)
 
     def states(self) -> Mapping[str, bytes]:
         """As the protocol."""

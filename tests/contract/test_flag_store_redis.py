@@ -98,7 +98,8 @@ async def test_nobody_ever_sees_a_flag_off_without_its_saved_state(
 
     def look(client: Redis) -> None:
         with client.pipeline(transaction=True) as pipe:
-            pipe.hget("feature_flags", "timeline").hget("feature_rollbacks", "timeline")
+            pipe.hget("feature_flags", "timeline")
+            pipe.hget("feature_rollbacks", "timeline")
             state, record = pipe.execute()
         held = json.loads(record) if record else {}
         off = "previous_state" in held and "restored_at" not in held
