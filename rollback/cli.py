@@ -65,7 +65,7 @@ def main() -> None:
 @command(main, "run")
 @click.option("--from", "candidate", help="The bad deployment; default: what is live.")
 @click.option("--to", "target", default="stable", help="A deployment; default: stable.")
-@click.option("--only", help="Parts to roll back, comma-separated: application.")
+@click.option("--only", help="Parts, comma-separated: application,api.")
 @click.option("--reason", required=True, help="Why; it is announced and recorded.")
 @click.option("--plan", "dry", is_flag=True, help="Show what would be done; no change.")
 @click.option("--override", is_flag=True, help="Also to what is not known to be good.")
@@ -93,15 +93,15 @@ async def run(
         "override": override,
     }
     async with wiring.engine(settings, notice=screen.notice) as engine:
-        _only(only, tuple(engine.targets))
+        parts = _only(only, tuple(engine.targets))
         if dry:
-            screen.plan(await engine.plan(**ask), settings.environment)
+            screen.plan(await engine.plan(**ask, only=parts), settings.environment)
             return 0
         if not yes:
             require_terminal()
-            screen.plan(await engine.plan(**ask), settings.environment)
+            screen.plan(await engine.plan(**ask, only=parts), settings.environment)
             await confirm(f"Roll back {settings.environment} now?")
-        undone = await engine.roll_back(**ask)
+        undone = await engine.roll_back(**ask, only=parts)
     screen.incident(undone)
     return BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
 
@@ -115,23 +115,26 @@ class _Ask(TypedDict):
     override: bool
 
 
-def _only(only: str | None, known: tuple[str, ...]) -> None:
-    unknown = [part for part in (only or "").split(",") if part and part not in known]
+def _only(only: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    parts = tuple(part for part in (only or "").split(",") if part)
+    unknown = [part for part in parts if part not in known]
     if unknown:
         raise BadInput(
             f"{', '.join(unknown)} cannot be rolled back alone.",
             mend=f"--only knows: {', '.join(known)}.",
         )
+    return parts
 
 
 @command(main, "stable")
-async def stable(settings: Settings, screen: Screen) -> int:
+@click.option("--part", default="application", show_default=True, help="Or: api.")
+async def stable(settings: Settings, screen: Screen, *, part: str) -> int:
     """What a rollback would go back to.
 
     Example: rollback stable --json
     """
     async with wiring.engine(settings) as engine:
-        recorded = await engine.stable()
+        recorded = await engine.alone(part).stable()
     screen.data(deployment_document(recorded))
     screen.say(f"{recorded.deployment_id} (commit {recorded.git_sha[:12]})")
     return 0

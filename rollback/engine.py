@@ -14,6 +14,7 @@ from . import announce, incident, prepare, track
 from .errors import (
     AlreadyRollingBack,
     LedgerUnreachable,
+    NoSuchPart,
     Refused,
     RollbackError,
     UnknownDeployment,
@@ -87,18 +88,21 @@ class Engine:
 
     def alone(self, part: str) -> "Engine":
         """The engine of this part alone."""
-        if part == self.part or self.api is None:
+        if part == self.part:
             return replace(self, api=None)
+        if part != "api" or self.api is None:
+            raise NoSuchPart(part)
         policy = replace(self.policy, site_url=self.policy.api_url)
         return replace(self, part=part, platform=self.api, api=None, policy=policy)
 
     async def of(self, deployment_id: str) -> "Engine":
         """The engine of the part that this deployment is of, as the platform says."""
-        if self.api and await self.platform.deployment(deployment_id) is None:
-            if await self.api.deployment(deployment_id) is None:
-                raise UnknownDeployment(deployment_id, where="on the platform")
-            return self.alone("api")
-        return self.alone(self.part)
+        if self.api is None:
+            return self
+        for part in self._parts:
+            if await part.knows(deployment_id):
+                return self.alone(part.deployments.part)
+        raise UnknownDeployment(deployment_id, where="on the platform")
 
     # -- record ---------------------------------------------------------------
 
@@ -228,7 +232,14 @@ class Engine:
 
     async def _way_back(self, deployment_id: str) -> DeploymentVersion | None:
         """What to go back to from what is watched; None where trouble is only told."""
-        known = await self.ledger.incidents(self.policy.environment, limit=track.KEPT)
+        try:
+            known = await self.ledger.incidents(
+                self.policy.environment, limit=track.KEPT
+            )
+        except LedgerUnreachable as error:
+            # It may be what a rollback went back to: that is never undone unasked.
+            self.notice(f"trouble is told, and not undone: {error.message}")
+            return None
         latest = [one for one in known if one.part == self.part]
         if latest and latest[0].to_deployment == deployment_id:
             self.notice(

@@ -6,6 +6,7 @@ RollbackError
 │   ├── SettingsInvalid
 │   ├── UnknownDeployment
 │   ├── UnknownIncident
+│   ├── NoSuchPart
 │   ├── UnknownFlag
 │   ├── NothingSaved
 │   ├── ReplayInvalid
@@ -43,6 +44,7 @@ __all__ = [
     "FlagsUnreachable",
     "LedgerUnreachable",
     "NoStableDeployment",
+    "NoSuchPart",
     "NotACheckout",
     "NotATarget",
     "NotConfirmed",
@@ -106,6 +108,16 @@ class UnknownDeployment(BadInput):
         super().__init__(
             f"The deployment {deployment} is not known {where}.",
             mend="Run `rollback history` to see the ones that are.",
+        )
+
+
+class NoSuchPart(BadInput):
+    """The environment has no project of this part."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(
+            f"There is no project of the part {part}.",
+            mend="Name its project in the settings; the parts: application, api.",
         )
 
 

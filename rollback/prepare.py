@@ -3,14 +3,20 @@
 A part is the application or the API, each a project of its own on the platform.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Required, TypedDict
+from typing import Required, TypedDict, TypeVar
 
 import anyio
 
 from . import plan, track, verify
-from .errors import BadInput, NotATarget, RollbackError, UnknownDeployment, Unreachable
+from .errors import (
+    NoSuchPart,
+    NotATarget,
+    RollbackError,
+    UnknownDeployment,
+    Unreachable,
+)
 from .model import (
     DeploymentVersion,
     Health,
@@ -24,6 +30,7 @@ from .ports import Site
 __all__ = ["Preparation", "Wish", "Wishes", "choose", "planned"]
 
 PASSING = HealthStatus.PASSING
+T = TypeVar("T")
 
 
 class Wishes(TypedDict, total=False):
@@ -74,9 +81,12 @@ class Preparation:
         known = self.deployments
         bad = await known.on_platform(wish.candidate or await known.live())
         live = await known.platform.live()
-        if not plan.is_live(live, bad.id) or bad.id == wish.target:
+        rolling = await self._known(known.platform.rolling_release(), "what rolls out")
+        if not plan.is_live(live, bad.id, rolling) or bad.id == wish.target:
             return None
-        good = await known.on_platform(await self._goal(wish, bad.id))
+        good = await self._offered(
+            await known.on_platform(await self._goal(wish, bad.id))
+        )
         passed = wish.override or await self._passed(wish, good.id)
         bad_health, good_health = await self._both(bad, good)
         if not passed:
@@ -90,6 +100,10 @@ class Preparation:
             reason=wish.reason,
             verdict=wish.verdict,
             moves=await self._moves(good.id),
+            by_hand=await self._by_hand(bad.id),
+            auto_assign=await self._known(
+                known.platform.auto_assigns(), "whether new builds go live"
+            ),
             override=wish.override,
             part=known.part,
             site=self.site_url or await known.platform.site_url(),
@@ -136,11 +150,30 @@ class Preparation:
 
     async def _moves(self, target: str) -> tuple[str, ...]:
         """The platform's dry run: good to know, and no reason to stay if it fails."""
+        moves = self.deployments.platform.moves(target)
+        return await self._known(moves, "which hosts would move") or ()
+
+    async def _by_hand(self, candidate: str) -> tuple[str, ...]:
+        """Hosts that a person pointed at the candidate: the platform leaves them."""
+        hosts = self.deployments.platform.other_hosts(candidate)
+        return await self._known(hosts, "which hosts were pointed by hand") or ()
+
+    async def _offered(self, target: PlatformDeployment) -> PlatformDeployment:
+        """As the platform's own list has it, which alone knows what it offers."""
+        offered = self.deployments.platform.candidates()
+        found = await self._known(offered, "what the platform offers")
+        if found is None:
+            return target
+        listed = target.id in {each.id for each in found}
+        return replace(target, candidate=target.candidate and listed)
+
+    async def _known(self, question: Awaitable[T], what: str) -> T | None:
+        """What is good to know; that it cannot be known is no reason to stay."""
         try:
-            return await self.deployments.platform.moves(target)
+            return await question
         except Unreachable as error:
-            self.notice(f"which hosts would move is not known: {error.message}")
-            return ()
+            self.notice(f"{what} is not known: {error.message}")
+            return None
 
     async def _both(
         self, one: PlatformDeployment, other: PlatformDeployment
@@ -177,10 +210,7 @@ async def choose(
     """
     asked = [p for p in parts if not only or p.deployments.part in only]
     if not asked:
-        raise BadInput(
-            f"There is no project of {', '.join(only)} to roll back.",
-            mend="Set VERCEL_API_PROJECT_ID to roll back the API.",
-        )
+        raise NoSuchPart(", ".join(only))
     if len(parts) == 1:
         chosen = [(asked[0], wish)]
     else:

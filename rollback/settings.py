@@ -52,9 +52,11 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = _named("REDIS_URL", "UPSTASH_REDIS_URL", default=None)
     site_url: str | None = None
+    api_url: str | None = None
     vercel_token: SecretStr | None = _named("VERCEL_TOKEN", default=None)
     vercel_team_id: str | None = _named("VERCEL_TEAM_ID", default=None)
     vercel_project_id: str | None = _named("VERCEL_PROJECT_ID", default=None)
+    vercel_api_project_id: str | None = _named("VERCEL_API_PROJECT_ID", default=None)
     vercel_bypass_secret: SecretStr | None = _named(
         "VERCEL_AUTOMATION_BYPASS_SECRET", default=None
     )

@@ -25,9 +25,10 @@ from .environment import fingerprints, read_file
 from .errors import NotATarget, Unreachable
 from .incident import Budgets
 from .model import EnvironmentVariable, FlowResult, Signal
-from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site
+from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site, Target
 from .response import Notice
 from .settings import Settings
+from .targets.api import Api
 from .targets.application import Application
 
 __all__ = [
@@ -113,11 +114,13 @@ async def variables(
     return fingerprints(found, secret)
 
 
-def _vercel(kind: Callable[..., T], settings: Settings) -> T:
+def _vercel(
+    kind: Callable[..., T], settings: Settings, project: str = "vercel_project_id"
+) -> T:
     return kind(
         token=settings.need("vercel_token", purpose="to ask the platform"),
         team_id=settings.vercel_team_id,
-        project_id=settings.need("vercel_project_id", purpose="to ask the platform"),
+        project_id=settings.need(project, purpose="to ask the platform"),
         url=settings.vercel_api_url,
     )
 
@@ -145,6 +148,15 @@ async def engine(
     """The engine of one environment; raises `SettingMissing` for what it needs."""
     clock = SystemClock()
     platform = _vercel(VercelPlatform, settings)
+    api = settings.vercel_api_project_id and _vercel(
+        VercelPlatform, settings, "vercel_api_project_id"
+    )
+    seconds = settings.move_timeout_seconds
+    targets: dict[str, Target] = {
+        "application": Application(platform, timeout_seconds=seconds)
+    }
+    if api:
+        targets["api"] = Api(api, timeout_seconds=seconds)
     async with ledger(settings, notice=notice) as book, site(settings) as outside:
         yield Engine(
             ledger=book,
@@ -153,15 +165,12 @@ async def engine(
             sources=_sources(settings, outside, clock),
             errors=_errors(settings, clock),
             channels=_channels(settings),
-            targets={
-                "application": Application(
-                    platform, timeout_seconds=settings.move_timeout_seconds
-                )
-            },
+            targets=targets,
             clock=clock,
             tokens=RandomTokens(),
             policy=_policy(settings, confidence),
             notice=notice,
+            api=api or None,
         )
 
 
@@ -169,6 +178,7 @@ def _policy(settings: Settings, confidence: float | None) -> Policy:
     return Policy(
         environment=settings.environment,
         site_url=settings.site_url and settings.site_url.rstrip("/"),
+        api_url=settings.api_url and settings.api_url.rstrip("/"),
         limits=limits(settings, confidence=confidence),
         budgets=Budgets(
             identify=settings.identify_budget_seconds,
