@@ -43,6 +43,7 @@ from .ports import (
 )
 from .prepare import Preparation, Wish, Wishes
 from .response import Notice, Policy, Response
+from .undo import Undo
 from .watch import Progress, Watch, Watches
 
 __all__ = ["Engine", "Policy", "Ruling"]
@@ -330,14 +331,7 @@ class Engine:
                 outcome=Outcome.NOTHING_TO_DO,
                 detail=f"{wish.candidate} {said}",
             )
-        opened = replace(
-            opened,
-            part=planned.part,
-            from_deployment=planned.from_deployment,
-            to_deployment=planned.to_deployment,
-            also=planned.also,
-        )
-        return await self._response.carry_out(planned, opened)
+        return await self._response.carry_out(planned, incident.of(planned, opened))
 
     @property
     def _response(self) -> Response:
@@ -349,7 +343,13 @@ class Engine:
             clock=self.clock,
             policy=self.policy,
             notice=self.notice,
+            platform=self.platform,
         )
+
+    @property
+    def forward(self) -> Undo:
+        """What goes forward again: it undoes a rollback."""
+        return Undo(parts=self._parts, response=self._response, tokens=self.tokens)
 
     # -- what the parts above ask for -----------------------------------------
 

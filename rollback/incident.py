@@ -5,9 +5,26 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .model import Incident, Phase, PhaseName, SignalState, StepRecord, Verdict
+from .model import (
+    Incident,
+    Phase,
+    PhaseName,
+    Plan,
+    SignalState,
+    StepRecord,
+    Verdict,
+)
 
-__all__ = ["Budgets", "Clocks", "claims", "document", "new_id", "phases", "timestamp"]
+__all__ = [
+    "Budgets",
+    "Clocks",
+    "claims",
+    "document",
+    "new_id",
+    "of",
+    "phases",
+    "timestamp",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +76,18 @@ def phases(clocks: Clocks, budgets: Budgets) -> tuple[Phase, ...]:
 def new_id(at: datetime, token: str) -> str:
     """An id that sorts by time; `token` is random, so that no two askers share one."""
     return f"inc-{at:%Y%m%d-%H%M%S}-{token}"
+
+
+def of(planned: Plan, opened: Incident) -> Incident:
+    """The incident of a plan, opened before it was known what would be done."""
+    return replace(
+        opened,
+        part=planned.part,
+        from_deployment=planned.from_deployment,
+        to_deployment=planned.to_deployment,
+        also=planned.also,
+        auto_assign_before=planned.auto_assign,
+    )
 
 
 def claims(incident: Incident) -> tuple[Incident, ...]:

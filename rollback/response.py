@@ -17,6 +17,7 @@ from .errors import (
     RollbackError,
     StepFailed,
     UnknownDeployment,
+    Unreachable,
 )
 from .model import (
     Delivery,
@@ -30,7 +31,7 @@ from .model import (
     StepRecord,
     StepStatus,
 )
-from .ports import Channel, Clock, Ledger, Site, Target
+from .ports import Channel, Clock, Ledger, Platform, Site, Target
 
 __all__ = ["Notice", "Policy", "Response"]
 
@@ -70,6 +71,7 @@ class Response:
     clock: Clock
     policy: Policy
     notice: Notice
+    platform: Platform
 
     async def carry_out(self, planned: Plan, opened: Incident) -> Incident:
         """Claim the candidate, do what was planned, make sure at its site, and tell.
@@ -150,11 +152,18 @@ class Response:
             steps=done.steps,
             flows=seen.flows,
             journal=journal,
+            auto_assign=await self._auto_assign(),
         )
         if await self._tell(announce.outcome(ended), told):
             clocks = replace(clocks, communicated_at=self.clock.now())
         phases = incident.phases(clocks, self.policy.budgets)
         return await self._close(replace(ended, phases=phases, deliveries=tuple(told)))
+
+    async def _auto_assign(self) -> bool | None:
+        """Whether new builds go live by themselves from now on; None if not known."""
+        with suppress(Unreachable):
+            return await self.platform.auto_assigns()
+        return None
 
     async def _tell(self, message: Message, told: list[Delivery]) -> bool:
         """Whether every channel took it; there must be one."""
@@ -196,8 +205,11 @@ class Response:
         )
 
     async def _close(self, ended: Incident) -> Incident:
-        """What was rolled back is never gone back to by itself."""
-        for claim in incident.claims(ended):
+        """What was rolled back is never gone back to by itself.
+
+        What an undoing goes away from is as good as it was.
+        """
+        for claim in incident.claims(ended) if ended.undoes is None else ():
             with suppress(UnknownDeployment, LedgerUnreachable):
                 await self.ledger.set_health(
                     claim.from_deployment,
