@@ -15,6 +15,8 @@ from .errors import (
 from .incident import timestamp
 from .model import Incident, Judgement, Outcome, Verdict
 from .monitor import judge_recording
+from .parts import BY_OUTCOME
+from .parts import commands as parts
 from .recording import read_counts, replay
 from .render import Screen, deployment_document
 from .settings import Settings
@@ -37,12 +39,6 @@ BY_JUDGEMENT = {
     Judgement.ROLL_BACK: 1,
     Judgement.INCONCLUSIVE: 3,
     Judgement.WATCHING: 3,
-}
-BY_OUTCOME = {
-    Outcome.RESTORED: 0,
-    Outcome.NOTHING_TO_DO: 0,
-    Outcome.REFUSED: 4,
-    Outcome.ESCALATED: 5,
 }
 WORST = (0, 3, 1, 4, 5)  # of several exit codes the last of these counts
 GATED_BY_OUTCOME = BY_OUTCOME | {Outcome.RESTORED: 1, Outcome.NOTHING_TO_DO: 1}
@@ -358,6 +354,12 @@ async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
         flows = await wiring.smoke(site, url.rstrip("/"))
     screen.flows(url, flows)
     return 0 if all(flow.passed for flow in flows) else 1
+
+
+# -- a part alone -------------------------------------------------------------
+
+for one in parts.commands.values():
+    main.add_command(one)
 
 
 # -- from a checkout ----------------------------------------------------------

@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     # How it is made sure
     healthy_in_a_row: int = Field(default=3, ge=1)
     move_timeout_seconds: float = Field(default=180, gt=0)
+    # How long a purge is asked for again, and then looked for at the edge.
+    purge_timeout_seconds: float = Field(default=30, gt=0)
 
     # The spec's time budgets
     identify_budget_seconds: float = 120

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from . import verify
 from .adapters.clock import RandomTokens, SystemClock
+from .adapters.flags import RedisFlags
 from .adapters.postgres import PostgresLedger
 from .adapters.probes import HttpSite, Probes
 from .adapters.prometheus import Prometheus, Queries
@@ -17,6 +19,7 @@ from .adapters.slack import SlackWebhook
 from .adapters.spool import Spool
 from .adapters.spooling import SpoolingLedger
 from .adapters.vercel import VercelPlatform
+from .adapters.vercel_cache import VercelCache
 from .adapters.vercel_project import VercelProject
 from .availability import Shelf
 from .decide import Limits
@@ -28,8 +31,10 @@ from .model import EnvironmentVariable, FlowResult, Signal
 from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site, Target
 from .response import Notice
 from .settings import Settings
+from .switch import Switch
 from .targets.api import Api
 from .targets.application import Application
+from .targets.flags import EdgeCache, Flags
 
 __all__ = [
     "engine",
@@ -40,6 +45,7 @@ __all__ = [
     "shelf",
     "site",
     "smoke",
+    "switch",
     "variables",
 ]
 
@@ -171,6 +177,34 @@ async def engine(
             policy=_policy(settings, confidence),
             notice=notice,
             api=api or None,
+        )
+
+
+@asynccontextmanager
+async def switch(
+    settings: Settings, *, notice: Notice = lambda _: None
+) -> AsyncIterator[Switch]:
+    """What switches features; raises `SettingMissing` for what it needs."""
+    clock, policy = SystemClock(), _policy(settings, None)
+    flags = RedisFlags(settings.need("redis_url", purpose="to switch flags"))
+    seconds = settings.purge_timeout_seconds
+    cache = _vercel(partial(VercelCache, patience_seconds=seconds), settings)
+    async with ledger(settings, notice=notice) as book, site(settings) as outside:
+        edge = EdgeCache(
+            cache,
+            outside,
+            _vercel(VercelPlatform, settings),
+            site_url=policy.site_url,
+            timeout_seconds=seconds,
+        )
+        yield Switch(
+            ledger=book,
+            channels=_channels(settings),
+            targets={"flags": Flags(flags, clock), "cdn": edge},
+            clock=clock,
+            tokens=RandomTokens(),
+            policy=policy,
+            notice=notice,
         )
 
 
