@@ -212,6 +212,12 @@ class Screen:
         )
         if incident.id:
             self.say(f"incident {incident.id}")
+        if incident.id and incident.auto_assign is False and not incident.undoes:
+            self.say(
+                "new builds do not go live by themselves: promote the one with the "
+                f"fix, or go forward again with `rollback undo {incident.id}`",
+                "yellow",
+            )
 
     def incidents(self, incidents: Sequence[Incident]) -> None:
         """Past rollbacks, newest first."""
