@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import click
 
 from . import wiring
+from .adopt import commands as adopt
 from .checkout import drill, up
 from .engine import Ruling
 from .errors import (
@@ -28,6 +29,7 @@ from .shell import (
     confirm,
     require_terminal,
 )
+from .versions import commands as versions
 
 __all__ = ["main"]
 
@@ -171,23 +173,8 @@ async def incidents_show(settings: Settings, screen: Screen, *, incident: str) -
 
 # -- every day ----------------------------------------------------------------
 
-
-@command(main, "record")
-@click.argument("deployment")
-@click.option("--git-sha", required=True)
-@click.option("--migration", required=True, help="Version of the database's schema.")
-async def record(
-    settings: Settings, screen: Screen, *, deployment: str, git_sha: str, migration: str
-) -> int:
-    """Record a deployment that has gone out.
-
-    Example: rollback record dpl_abc --git-sha "$GITHUB_SHA" --migration 20260811
-    """
-    async with wiring.engine(settings) as engine:
-        recorded = await engine.record(deployment, git_sha=git_sha, migration=migration)
-    screen.data(deployment_document(recorded))
-    screen.say(f"recorded {deployment} in {settings.environment}")
-    return 0
+for each in (*versions.commands.values(), *adopt.commands.values()):
+    main.add_command(each)
 
 
 @command(main, "health")
@@ -201,18 +188,6 @@ async def health(settings: Settings, screen: Screen, *, deployment: str) -> int:
         seen = await engine.health(deployment)
     screen.health(deployment, seen)
     return 0 if seen.healthy else 1
-
-
-@command(main, "history")
-@click.option("--limit", type=click.IntRange(1), default=10, show_default=True)
-async def history(settings: Settings, screen: Screen, *, limit: int) -> int:
-    """What was deployed, newest first.
-
-    Example: rollback history --limit 3
-    """
-    async with wiring.ledger(settings) as ledger:
-        screen.deployments(await ledger.history(settings.environment, limit=limit))
-    return 0
 
 
 @command(main, "check")

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     ledger_url: SecretStr | None = _named(
         "ROLLBACK_LEDGER_URL", "DATABASE_URL", default=None
     )
+    # The application's own; the ledger's where that has none.
+    database_url: SecretStr | None = _named("DATABASE_URL", default=None)
     redis_url: SecretStr | None = _named("REDIS_URL", "UPSTASH_REDIS_URL", default=None)
     site_url: str | None = None
     api_url: str | None = None

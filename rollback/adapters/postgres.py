@@ -135,6 +135,17 @@ class PostgresLedger:
             )
         )
 
+    async def writable(self) -> str:
+        """Its name, when it can be written; raises `LedgerUnreachable` otherwise."""
+        (row,) = await self._rows(queries.WRITABLE, [])
+        if not row["writable"]:
+            raise LedgerUnreachable(
+                f"The ledger at {self._database.name} can be read, and not written.",
+                mend="Give its user INSERT and UPDATE in the schema rollback, "
+                "and a primary, not a replica.",
+            )
+        return self._database.name
+
     async def _execute(self, query: LiteralString, values: Any) -> int:
         """How many rows it changed."""
 

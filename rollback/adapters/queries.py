@@ -49,6 +49,15 @@ WHERE environment = %s AND (%s::text IS NULL OR part = %s)
 ORDER BY "timestamp" DESC, recorded DESC LIMIT %s
 """
 
+WRITABLE: Final = """
+SELECT has_table_privilege('rollback.deployment_history', 'INSERT')
+    AND has_table_privilege('rollback.deployment_history', 'UPDATE')
+    AND has_table_privilege('rollback.incidents', 'INSERT')
+    AND has_table_privilege('rollback.incidents', 'UPDATE')
+    AND has_table_privilege('rollback.journal', 'INSERT')
+    AND current_setting('transaction_read_only') = 'off' AS writable
+"""
+
 OTHER: Final = """
 SELECT id, document, lease_until > clock_timestamp() AS held FROM rollback.incidents
 WHERE environment = %s AND from_deployment = %s AND outcome IS NULL AND id <> %s

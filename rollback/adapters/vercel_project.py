@@ -11,12 +11,20 @@ The traps, as observed by others on the live API:
 - `deploymentsToKeep` cannot be written.
 """
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import anyio
 
-from rollback.errors import NotATarget, PlatformDenied, Unreachable
+from rollback.errors import (
+    NotATarget,
+    PlatformDenied,
+    PlatformUnreachable,
+    Unreachable,
+)
 from rollback.model import Retention, Variable
 
 from .vercel_api import VercelApi, accepted, read_as
@@ -26,6 +34,7 @@ __all__ = ["VercelProject"]
 PRODUCTION = "production"
 READABLE = ("plain", "system")
 AT_ONCE = 6
+SECOND = timedelta(seconds=1)  # which the date of an answer is cut to
 NEWEST_KEPT = 10  # "your 10 most recent production deployments will never be deleted"
 LABELS = {1: "1d", 7: "1w", 30: "1m", 60: "2m", 90: "3m", 180: "6m", 365: "1y"}
 
@@ -67,6 +76,22 @@ class VercelProject(VercelApi):
     async def retention(self) -> Retention:
         """How long production deployments are kept."""
         return read_as(_retention, await self._project_now())
+
+    async def clock_skew(self, now: Callable[[], datetime]) -> float:
+        """How many seconds `now` is ahead of Vercel's clock, in whole seconds.
+
+        What the answer took on its way is taken for no skew.
+        """
+        asked = now()
+        shown = (await self._project_now()).headers.get("date", "")
+        answered = now()
+        try:
+            there = parsedate_to_datetime(shown)
+        except ValueError:
+            raise PlatformUnreachable("Vercel's answer has no date.") from None
+        if asked - SECOND <= there <= answered:
+            return 0.0
+        return round((asked - there).total_seconds())
 
     async def keep_longer(self, *, days: int) -> None:
         """Keep production deployments for so many days, or the next longer label."""

@@ -10,7 +10,6 @@ from rollback.adapters.memory import MemoryErrors, MemorySite, MemorySource
 from rollback.engine import Ruling
 from rollback.errors import (
     AlreadyRollingBack,
-    LedgerUnreachable,
     NoStableDeployment,
     PlatformDenied,
     UnknownDeployment,
@@ -385,17 +384,6 @@ def test_a_gate_without_anything_to_go_back_to_says_so_at_once() -> None:
             "dpl_v1", "production", HealthStatus.FAILING, world.clock.now()
         )
         with pytest.raises(NoStableDeployment):
-            await world.engine.gate("dpl_v2", act=True)
-
-    simulate(scene)
-
-
-def test_a_ledger_that_is_down_from_the_start_stops_the_gate() -> None:
-    """Nothing is judged that could not be acted upon."""
-
-    async def scene(world: World) -> None:
-        world.ledger.down = "connection refused"
-        with pytest.raises(LedgerUnreachable):
             await world.engine.gate("dpl_v2", act=True)
 
     simulate(scene)
