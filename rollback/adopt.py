@@ -10,7 +10,7 @@ from .adoption import LONGER, Act, Did, FirstStable, lengthen, texts, write
 from .availability import too_short
 from .errors import NotConfirmed, RollbackError
 from .examination import Check, Finding, examine
-from .model import Retention
+from .model import EnvironmentVariable, Retention
 from .render import Screen
 from .settings import Settings
 from .shell import command, confirm, require_terminal
@@ -19,6 +19,7 @@ from .track import KEPT
 __all__ = ["commands"]
 
 commands = click.Group()
+BY_WRONG = {"settings": 2}  # without these nothing else could be looked at
 STYLES: dict[str, str] = {
     Finding.OK: "green",
     Finding.WARNING: "yellow",
@@ -67,9 +68,11 @@ async def init(
 async def _adopted(
     settings: Settings, screen: Screen, *, migration: str, dry: bool
 ) -> Iterable[Act]:
-    variables = (
-        () if dry else await wiring.variables(settings, text=None, notice=screen.notice)
-    )
+    variables: tuple[EnvironmentVariable, ...] = ()
+    if not dry:
+        variables = await wiring.variables(
+            settings, part="application", text=None, notice=screen.notice
+        )
     async with wiring.engine(settings, notice=screen.notice) as engine:
         first = FirstStable(
             engine=engine, migration=migration, variables=variables, plan=dry
@@ -123,7 +126,8 @@ async def doctor(settings: Settings, screen: Screen) -> int:
     screen.data([_check(check) for check in checks])
     for check in checks:
         _line(screen, check.finding, check.name, check.said, check.mend)
-    return 1 if any(check.finding is Finding.WRONG for check in checks) else 0
+    wrong = [check.name for check in checks if check.finding is Finding.WRONG]
+    return BY_WRONG.get(wrong[0], 1) if wrong else 0
 
 
 def _check(check: Check) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .adapters.spool import Spool
 from .availability import Place, too_short
 from .engine import Engine
 from .errors import NoStableDeployment, RollbackError
+from .model import HealthStatus
 from .settings import Settings
 from .track import KEPT
 
@@ -214,6 +215,9 @@ async def _stable(settings: Settings) -> str:
         try:
             found = await engine.stable()
         except NoStableDeployment as error:
+            live = await engine.ledger.find(await _live(engine), settings.environment)
+            if live and live.health_check_status is HealthStatus.PASSING:
+                return f"none before what is live, {live.deployment_id}, which passes"
             mend = f"{error.mend} Or begin with `rollback init`."
             raise Amiss(error.message, mend) from error
     return f"a rollback would go back to {found.deployment_id}"
@@ -222,8 +226,11 @@ async def _stable(settings: Settings) -> str:
 async def _kept(settings: Settings) -> str:
     """The last ten, each looked up; and how long the platform keeps them."""
     async with wiring.ledger(settings) as ledger:
-        recorded = await ledger.history(settings.environment, limit=KEPT)
-    places = await wiring.shelf(settings, notice=lambda _: None).look_up(recorded)
+        recorded = await ledger.history(
+            settings.environment, limit=KEPT, part="application"
+        )
+    shelf = wiring.shelf(settings, part="application", notice=lambda _: None)
+    places = await shelf.look_up(recorded)
     named = {
         place: [each.deployment_id for each in places if each.place is place]
         for place in (Place.GONE, Place.LEAVING)

@@ -45,8 +45,11 @@ async def record(
     Example: rollback record dpl_abc --git-sha "$GITHUB_SHA" --migration 20260811
     """
     text = _read(env_file) if env_file else None
-    variables = await wiring.variables(settings, text=text, notice=screen.notice)
     async with wiring.engine(settings, notice=screen.notice) as engine:
+        part = (await engine.of(deployment)).part
+        variables = await wiring.variables(
+            settings, part=part, text=text, notice=screen.notice
+        )
         recorded = await engine.record(
             deployment, git_sha=git_sha, migration=migration, variables=variables
         )
@@ -97,7 +100,7 @@ async def history(
             return 0
         recorded = await ledger.history(settings.environment, limit=limit)
         past = await _past(ledger, settings.environment, recorded)
-    places = await wiring.shelf(settings, notice=screen.notice).look_up(recorded)
+    places = await _places(settings, screen, recorded)
     screen.data(
         [
             deployment_document(version)
@@ -126,6 +129,19 @@ async def _past(
         for each in recorded:
             group.start_soon(ask, each.deployment_id)
     return past
+
+
+async def _places(
+    settings: Settings, screen: Screen, recorded: tuple[DeploymentVersion, ...]
+) -> tuple[Availability, ...]:
+    """Each is looked up in the project of its own part."""
+    found: dict[str, Availability] = {}
+    for part in sorted({each.part for each in recorded}):
+        shelf = wiring.shelf(settings, part=part, notice=screen.notice)
+        of_part = [each for each in recorded if each.part == part]
+        places = await shelf.look_up(of_part)
+        found |= {place.deployment_id: place for place in places}
+    return tuple(found[each.deployment_id] for each in recorded)
 
 
 def _show(

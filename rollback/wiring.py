@@ -85,24 +85,27 @@ async def ledger(
     yield SpoolingLedger(known, spool, tokens=RandomTokens(), notice=notice)
 
 
-def shelf(settings: Settings, *, notice: Notice) -> Shelf:
-    """What the platform keeps, where one is set."""
-    known = settings.vercel_token and settings.vercel_project_id
+PROJECTS = {"application": "vercel_project_id", "api": "vercel_api_project_id"}
+
+
+def shelf(settings: Settings, *, part: str, notice: Notice) -> Shelf:
+    """What the platform keeps of a part, where its project is set."""
+    known = settings.vercel_token and getattr(settings, PROJECTS[part])
     return Shelf(
-        platform=_vercel(VercelPlatform, settings) if known else None,
-        project=project(settings) if known else None,
+        platform=_vercel(VercelPlatform, settings, PROJECTS[part]) if known else None,
+        project=project(settings, part=part) if known else None,
         now=now(),
         notice=notice,
     )
 
 
-def project(settings: Settings) -> VercelProject:
-    """The project's own settings on the platform."""
-    return _vercel(VercelProject, settings)
+def project(settings: Settings, *, part: str = "application") -> VercelProject:
+    """The settings of a part's project on the platform."""
+    return _vercel(VercelProject, settings, PROJECTS[part])
 
 
 async def variables(
-    settings: Settings, *, text: str | None, notice: Notice
+    settings: Settings, *, part: str, text: str | None, notice: Notice
 ) -> tuple[EnvironmentVariable, ...]:
     """The environment that is recorded: of a `.env` file's text, or the platform's.
 
@@ -113,7 +116,7 @@ async def variables(
     if text is not None:
         return fingerprints(read_file(text), secret)
     try:
-        found = await project(settings).variables()
+        found = await project(settings, part=part).variables()
     except (Unreachable, NotATarget) as error:
         notice(f"the environment variables are not recorded: {error.message}")
         return ()
