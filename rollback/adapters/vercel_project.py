@@ -34,7 +34,7 @@ __all__ = ["VercelProject"]
 PRODUCTION = "production"
 READABLE = ("plain", "system")
 AT_ONCE = 6
-SECOND = timedelta(seconds=1)  # which the date of an answer is cut to
+DATE_AGE = timedelta(seconds=2)  # cut to seconds, and set once a second by servers
 NEWEST_KEPT = 10  # "your 10 most recent production deployments will never be deleted"
 LABELS = {1: "1d", 7: "1w", 30: "1m", 60: "2m", 90: "3m", 180: "6m", 365: "1y"}
 
@@ -89,7 +89,7 @@ class VercelProject(VercelApi):
             there = parsedate_to_datetime(shown)
         except ValueError:
             raise PlatformUnreachable("Vercel's answer has no date.") from None
-        if asked - SECOND <= there <= answered:
+        if asked - DATE_AGE <= there <= answered:
             return 0.0
         return round((asked - there).total_seconds())
 
