@@ -11,4 +11,5 @@ pytest_plugins = [
     "steps.matrix",
     "steps.matrix_outcome",
     "steps.matrix_forgery",
+    "steps.flags",
 ]
