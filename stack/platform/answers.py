@@ -127,6 +127,22 @@ def alias(world: World, host: str) -> dict[str, Any]:
     }
 
 
+def domain(name: str) -> dict[str, Any]:
+    """Give a domain that the team holds, with its name servers elsewhere."""
+    return {
+        "id": alias_id(name),
+        "name": name,
+        "serviceType": "external",
+        "nameservers": [],
+        "intendedNameservers": [],
+        "verified": True,
+        "boughtAt": None,
+        "expiresAt": None,
+        "createdAt": INSTALLED_AT_MS,
+        "creator": {"id": USER_ID, "username": USERNAME, "email": "bot@wedsync.test"},
+    }
+
+
 def page(moments: list[int], *, more: bool) -> dict[str, int | None]:
     """Give the paging of a list, newest first; ``next`` is the next ``until``."""
     return {

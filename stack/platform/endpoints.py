@@ -42,17 +42,19 @@ ENDPOINTS = (
         "deployment", "GET", "v13", "/deployments/{deployment}", reading.deployment
     ),
     Endpoint("aliases", "GET", "v4", "/aliases", reading.aliases, "filters"),
+    Endpoint("aliases", "GET", "v3", "/now/aliases", reading.aliases, "filters"),
+    Endpoint("domain", "GET", "v4 v5", "/domains/{domain}", reading.domain),
     Endpoint(
         "deployment_aliases",
         "GET",
-        "v2",
+        "v2 now",
         "/deployments/{deployment}/aliases",
         reading.deployment_aliases,
     ),
     Endpoint(
         "assign_alias",
         "POST",
-        "v2",
+        "v2 now",
         "/deployments/{deployment}/aliases",
         moving.assign_alias,
     ),

@@ -93,6 +93,15 @@ def aliases(call: Call) -> Response:
     return JSONResponse(_alias_page(call, [answers.alias(world, h) for h in hosts]))
 
 
+def domain(call: Call) -> Response:
+    """Whether a domain is the team's own, which the CLI asks before it assigns."""
+    name = call.path["domain"]
+    owned = (*call.world.hosts, *call.world.config.owned_domains)
+    if not any(name == each or name.endswith(f".{each}") for each in owned):
+        raise ApiError(404, f"Could not find the domain: {name}")
+    return JSONResponse({"domain": answers.domain(name)})
+
+
 def deployment_aliases(call: Call) -> Response:
     """The hosts that lead to one deployment."""
     hosts = answers.leading_to(call.world, call.deployment())
