@@ -44,6 +44,7 @@ class Api:
                 Route("/_control/faults", self._set_faults, methods=["POST"]),
                 Route("/_control/live", self._set_live, methods=["POST"]),
                 Route("/_control/deleted", self._set_deleted, methods=["POST"]),
+                Route("/_control/retention", self._set_retention, methods=["POST"]),
             ],
             exception_handlers={ApiError: _refuse, HTTPException: self._unknown},
         )
@@ -137,6 +138,12 @@ class Api:
     async def _set_live(self, request: Request) -> Response:
         live = (await _body(request)).get("deployment", "")
         self._projects.holding(live).put_live(live)
+        return Response(status_code=204)
+
+    async def _set_retention(self, request: Request) -> Response:
+        wanted = await _body(request)
+        world = self._asked(request)
+        world.retention = {**world.retention, **wanted}
         return Response(status_code=204)
 
     async def _set_deleted(self, request: Request) -> Response:
