@@ -127,15 +127,6 @@ def test_reset_goes_on_after_a_failure(api: httpx.Client) -> None:
     assert [proxy["toxics"] for proxy in after] == [[], []]
 
 
-def test_toxicity_of_zero_spares_all(client: Client, listen: str) -> None:
-    """At toxicity 0 even a reset bites nobody, now or after its update."""
-    name = add(client, "reset_peer", toxicity=0.0)
-    with connect(listen) as connection:
-        assert not is_reset(connection)
-        client.call("PATCH", f"/proxies/p/toxics/{name}", {"toxicity": 1.0})
-        assert is_reset(connection)
-
-
 def luck(seed: int, address: str) -> tuple[str, list[float]]:
     """Whom a toxicity of one half hits, as x and dot, and what jitter adds."""
     hits = ""

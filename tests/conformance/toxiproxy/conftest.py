@@ -38,7 +38,6 @@ def counted(request: pytest.FixtureRequest, program: object) -> None:
 
 
 def _original() -> tuple[str]:
-    # Only on demand: a few of its own races would fail a run now and then.
     if not (found := os.environ.get("ROLLBACK_TEST_TOXIPROXY")):
         pytest.skip("no Toxiproxy is named by ROLLBACK_TEST_TOXIPROXY")
     return (found,)

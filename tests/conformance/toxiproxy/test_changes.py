@@ -1,5 +1,6 @@
 """Toxics that come, change and go while there is traffic."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from stack.toxiproxy.client.api import Client
-from tests.conformance.toxiproxy.doing import add, is_silent, round_trip
+from tests.conformance.toxiproxy.doing import add, is_reset, is_silent, round_trip
 from tests.integration.test_toxiproxy_process import connect, receive
 
 NUMBERS = 20_000
@@ -112,3 +113,43 @@ def test_a_toxic_of_a_broken_connection_can_be_removed(
     client.remove_toxic("p", name)
     with connect(listen) as connection:
         round_trip(connection)
+
+
+def test_nothing_is_lost_while_toxics_come_and_go(
+    client: Client, old: socket.socket
+) -> None:
+    """Bytes arrive whole and in order while toxics are added, changed and removed."""
+    message = os.urandom(200_000)
+    received = b""
+    for part in range(0, len(message), 20_000):
+        old.sendall(message[part : part + 20_000])
+        added = [
+            add(client, "latency", latency=20, jitter=20),
+            add(client, "bandwidth", rate=100),
+            add(client, "noop", "upstream"),
+        ]
+        client.call("PATCH", f"/proxies/p/toxics/{added[0]}", {"toxicity": 0.5})
+        received += receive(old, 1000)
+        for name in added:
+            client.remove_toxic("p", name)
+    assert received + receive(old, len(message) - len(received)) == message
+
+
+def test_clients_that_leave_harm_nobody(client: Client, listen: str) -> None:
+    """Two hundred clients leave while a delay comes and goes; the next is served."""
+    for _ in range(200):
+        name = add(client, "latency", "upstream", latency=10)
+        with connect(listen) as connection:
+            connection.sendall(b"hello")
+        client.remove_toxic("p", name)
+    with connect(listen) as connection:
+        round_trip(connection)
+
+
+def test_toxicity_of_zero_spares_all(client: Client, listen: str) -> None:
+    """At toxicity 0 even a reset bites nobody, now or after its update."""
+    name = add(client, "reset_peer", toxicity=0.0)
+    with connect(listen) as connection:
+        assert not is_reset(connection)
+        client.call("PATCH", f"/proxies/p/toxics/{name}", {"toxicity": 1.0})
+        assert is_reset(connection)
