@@ -130,7 +130,7 @@ class Api:
     async def _set_faults(self, request: Request) -> Response:
         names = [endpoint.name for endpoint in ENDPOINTS]
         wanted = await _body(request)
-        world = self._asked(request)
+        world = self._projects.broken(request.query_params.get("projectId"))
         world.faults.merge(wanted, names)
         world.set_up(wanted)
         return Response(status_code=204)
