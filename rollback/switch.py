@@ -1,7 +1,7 @@
 """One feature switched off, or back, from its plan to its end, as one incident.
 
-The ledger and the channels are told beside it: neither holds up the flag. It may be
-done again at any time, so nobody has to wait for somebody else's.
+The ledger and the channels are told once the flag is switched, beside the purge: they
+do not hold it up. It may be done again at any time, so nobody waits for somebody else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,14 +80,18 @@ class Switch:
     async def _carry_out(
         self, planned: Plan, opened: Incident, journal: list[JournalEntry]
     ) -> Incident:
+        switched = anyio.Event()
+
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
             self.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
+            if entry.event != "step_begins":
+                switched.set()
 
         told: list[Delivery] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(self._open, opened)
-            group.start_soon(self._tell, opened, told)
+            group.start_soon(self._open, opened, switched)
+            group.start_soon(self._tell, opened, told, switched)
             done = await execute.execute(
                 planned, self.targets, clock=self.clock, journal=write
             )
@@ -97,11 +101,15 @@ class Switch:
             self.notice(f"told, and kept as {ended.id}")
         return ended
 
-    async def _open(self, opened: Incident) -> None:
+    async def _open(self, opened: Incident, switched: anyio.Event) -> None:
+        await switched.wait()  # connecting takes its time, also of this process
         with suppress(LedgerUnreachable, AlreadyRollingBack):
             await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
 
-    async def _tell(self, opened: Incident, told: list[Delivery]) -> None:
+    async def _tell(
+        self, opened: Incident, told: list[Delivery], switched: anyio.Event
+    ) -> None:
+        await switched.wait()
         message = replace(announce.initiated(opened), title=_begins(opened))
         told.extend(await announce.announce(self.channels, message, clock=self.clock))
 
