@@ -291,6 +291,25 @@ def test_a_purge_that_fails_does_not_undo_the_flag(
     play(scene)
 
 
+def test_putting_back_is_finished_by_doing_it_again() -> None:
+    """As after a kill between the flag and the purge: the flag is back already."""
+
+    async def scene(world: World) -> None:
+        await world.do()
+        world.shown()
+        world.cache.problems = [PlatformUnreachable("no answer")]
+        cut_short = await world.do(back=True)
+        assert cut_short.outcome is Outcome.ESCALATED
+        assert not world.shown()
+
+        again = await world.do(back=True)
+
+        assert (again.outcome, statuses(again)) == (Outcome.RESTORED, [ALREADY, DONE])
+        assert world.shown()
+
+    play(scene)
+
+
 def test_a_site_that_cannot_tell_is_not_taken_for_off() -> None:
     """An error says nothing about the feature."""
 
