@@ -67,7 +67,7 @@ def control(stack: Stack, what: str, **body: Any) -> None:
 
 @given("nothing was ever recorded")
 def nothing_recorded(fresh: Stack) -> None:
-    """A project on the day on which it meets this one: as the stack is after a reset."""
+    """A project on the day on which it meets this one."""
     with psycopg.connect(fresh.addresses["postgres"]) as connection:
         found = connection.execute("SELECT to_regclass('rollback.deployment_history')")
         if found.fetchone() != (None,):

@@ -1,6 +1,10 @@
 """A ledger that is down costs nothing that was to be written into it."""
 
+import fcntl
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -218,3 +222,40 @@ def test_the_spool_is_for_its_owner_alone(spool: Spool) -> None:
 
     (path,) = spool.waiting()
     assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="needs /proc, to see who has a file open"
+)
+def test_one_who_waits_for_a_file_that_is_taken_writes_into_the_next(
+    spool: Spool,
+) -> None:
+    """It was opened before it was taken aside, and is removed when it is delivered."""
+    note = HealthNote(
+        deployment_id="dpl_good", environment="production", status=PASSING, at=AT
+    )
+    spool.add(note)
+    (current,) = spool.waiting()
+    taken = current.with_name("000000-taken.jsonl")
+    with current.open() as ours, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(ours, fcntl.LOCK_EX)
+        waiting = pool.submit(spool.add, note)
+        deadline = time.monotonic() + 20
+        while _open(current) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert _open(current) == 2
+        current.rename(taken)
+        fcntl.flock(ours, fcntl.LOCK_UN)
+        waiting.result(20)
+
+    assert list(spool.read(taken)) == [note]
+    assert list(spool.read(current)) == [note]
+
+
+def _open(path: Path) -> int:
+    """How many descriptors of this process lead there."""
+    links = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            links.append(each.readlink())
+    return links.count(path)
