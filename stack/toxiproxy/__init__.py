@@ -22,4 +22,6 @@ Where it differs from the original, on purpose:
 - ``slicer`` at ``average_size`` 0, of which the original dies, cuts nothing; a negative
   size is refused, 400.
 - No ``/metrics``: ``stats`` stands in its place.
+
+docs/fault-proxy.md says which of these were seen on the original, and why they are so.
 """

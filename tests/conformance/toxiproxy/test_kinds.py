@@ -110,7 +110,6 @@ def test_removed_slow_close_closes(client: Client) -> None:
         ((150,), 100),
         ((25, 25, 25, 25), 100),
         ((90, 20), 100),
-        ((101, 1), 100),
     ],
 )
 def test_limit_counts_over_parts(
