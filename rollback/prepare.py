@@ -150,8 +150,11 @@ class Preparation:
 
     async def _moves(self, target: str) -> tuple[str, ...]:
         """The platform's dry run: good to know, and no reason to stay if it fails."""
-        moves = self.deployments.platform.moves(target)
-        return await self._known(moves, "which hosts would move") or ()
+        try:
+            return await self.deployments.platform.moves(target)
+        except Unreachable as error:
+            self.notice(f"which hosts would move is not known: {error.message}")
+            return ()
 
     async def _by_hand(self, candidate: str) -> tuple[str, ...]:
         """Hosts that a person pointed at the candidate: the platform leaves them."""
@@ -171,7 +174,7 @@ class Preparation:
         """What is good to know; that it cannot be known is no reason to stay."""
         try:
             return await question
-        except Unreachable as error:
+        except (Unreachable, NotATarget) as error:
             self.notice(f"{what} is not known: {error.message}")
             return None
 

@@ -17,7 +17,6 @@ from .errors import (
     RollbackError,
     StepFailed,
     UnknownDeployment,
-    Unreachable,
 )
 from .model import (
     Delivery,
@@ -161,7 +160,7 @@ class Response:
 
     async def _auto_assign(self) -> bool | None:
         """Whether new builds go live by themselves from now on; None if not known."""
-        with suppress(Unreachable):
+        with suppress(RollbackError):
             return await self.platform.auto_assigns()
         return None
 

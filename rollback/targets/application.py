@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from rollback.errors import (
+    NotATarget,
     PlatformBusy,
     PlatformUnreachable,
     StepFailed,
@@ -181,7 +182,7 @@ class Application:
 
     async def _rolling_release(self) -> RollingRelease | None:
         """None, too, where the plan or the token does not reach as far."""
-        with suppress(Unreachable):
+        with suppress(Unreachable, NotATarget):
             return await self.platform.rolling_release()
         return None
 
@@ -229,7 +230,7 @@ class Application:
             if step.forward and on and step.auto_assign is False:
                 await self.platform.set_auto_assign(on=False)
                 return "; new builds wait to be promoted, as before"
-        except Unreachable as error:
+        except (Unreachable, NotATarget) as error:
             return f"; what new builds do now is not known: {error.message}"
         return "" if on is not False else "; new builds do not go live by themselves"
 

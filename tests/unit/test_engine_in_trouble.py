@@ -15,6 +15,8 @@ from rollback.adapters.memory import (
 from rollback.engine import Ruling
 from rollback.errors import (
     AlreadyRollingBack,
+    NotATarget,
+    PlatformDenied,
     PlatformUnreachable,
     StepFailed,
     UnknownDeployment,
@@ -26,6 +28,8 @@ from rollback.model import (
     Judgement,
     Message,
     Outcome,
+    PlatformDeployment,
+    RollingRelease,
 )
 from rollback.targets.application import Application
 from rollback.testing import HOST, World, simulate
@@ -343,6 +347,50 @@ def test_a_dry_run_that_fails_does_not_keep_a_bad_release_live() -> None:
         undone = await engine.roll_back(reason="bad")
 
         assert undone.outcome is Outcome.RESTORED
+        assert await world.live() == "dpl_v1"
+
+    simulate(scene)
+
+
+def test_what_is_good_to_know_keeps_nobody_from_rolling_back() -> None:
+    """A platform that moves production, and tells nothing else, is enough."""
+
+    class Terse(MemoryPlatform):
+        """Refuses, in one way or the other, all that is asked beside the move."""
+
+        async def rolling_release(self) -> RollingRelease | None:
+            """Not in this plan."""
+            raise PlatformDenied("Not in this plan.")
+
+        async def candidates(self) -> tuple[PlatformDeployment, ...]:
+            """No list."""
+            raise PlatformUnreachable("No list.")
+
+        async def other_hosts(self, deployment_id: str) -> tuple[str, ...]:
+            """Gone."""
+            raise NotATarget(f"{deployment_id} is gone.")
+
+        async def auto_assigns(self) -> bool | None:
+            """Gone."""
+            raise NotATarget("The project has moved.")
+
+    async def scene(world: World) -> None:
+        platform = Terse(
+            clock=world.clock,
+            deployments=[world.deployment("v1"), world.deployment("v2")],
+            hosts={HOST: "dpl_v2"},
+        )
+        world.platform = platform
+        world.engine = replace(
+            world.engine,
+            platform=platform,
+            targets={"application": Application(platform, timeout_seconds=60)},
+        )
+        undone = await world.engine.roll_back(reason="bad")
+
+        assert undone.outcome is Outcome.RESTORED
+        assert undone.auto_assign is None
+        assert "is not known" in undone.steps[0].detail
         assert await world.live() == "dpl_v1"
 
     simulate(scene)
