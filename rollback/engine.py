@@ -4,6 +4,7 @@ record -> observe -> decide -> plan -> execute -> verify -> announce -> document
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -112,16 +113,23 @@ class Engine:
         return await watch.back(probe_seconds=probe_seconds)
 
     async def gate(
-        self, deployment_id: str, *, act: bool, progress: Progress | None = None
+        self,
+        deployment_id: str,
+        *,
+        act: bool,
+        seconds: float | None = None,
+        progress: Progress | None = None,
     ) -> Ruling:
-        """Watch a deployment for the window; when it is bad and `act`, roll it back."""
+        """Watch a deployment for a while; when it is bad and `act`, roll it back.
+
+        `seconds` is the window of the limits where it is not given.
+        """
         watch = await self._watches.of(deployment_id)
-        stable = (
-            await self._deployments.stable(candidate=deployment_id) if act else None
-        )
+        known = self._deployments
+        stable = await known.stable(candidate=deployment_id) if act else None
         started = self.clock.now()
-        ends = anyio.current_time() + self.policy.limits.window_seconds
-        verdict = await watch.until(ends, progress=progress)
+        seconds = self.policy.limits.window_seconds if seconds is None else seconds
+        verdict = await watch.until(anyio.current_time() + seconds, progress=progress)
         return await self._rule(verdict, started, stable)
 
     async def watch(
@@ -142,16 +150,23 @@ class Engine:
             return (await self._watch_live(ends, act=act, progress=progress),)
         watches = [await self._watches.of(name) for name in deployments]
         rulings: dict[str, Ruling] = {}
+        problems: list[RollbackError] = []
 
         async def see_through(watch: Watch) -> None:
             name, started = watch.candidate.id, self.clock.now()
-            stable = await self._way_back(name) if act else None
-            verdict = await watch.until(ends, progress=progress)
-            rulings[name] = await self._rule(verdict, started, stable)
+            try:
+                stable = await self._way_back(name) if act else None
+                verdict = await watch.until(ends, progress=progress)
+                rulings[name] = await self._act(verdict, started, stable)
+            except RollbackError as error:  # the others are seen through all the same
+                self.notice(f"{name}: {error.message}")
+                problems.append(error)
 
         async with anyio.create_task_group() as group:
             for watch in watches:
                 group.start_soon(see_through, watch)
+        if problems:
+            raise problems[0]
         return tuple(rulings[watch.candidate.id] for watch in watches)
 
     async def _watch_live(
@@ -164,8 +179,20 @@ class Engine:
             stable = await self._way_back(watch.candidate.id) if act else None
             verdict = await self._watches.while_live(watch, ends, progress=progress)
             if verdict:
-                return await self._rule(verdict, started, stable)
+                return await self._act(verdict, started, stable)
             watch = await self._watches.of_next_live(ends)
+
+    async def _act(
+        self, verdict: Verdict, started: datetime, stable: DeploymentVersion | None
+    ) -> Ruling:
+        """Rule as the gate does; a watch is long, so the way back is looked at again.
+
+        Meanwhile it may have been rolled back from, or the candidate gone back to.
+        """
+        if stable and verdict.judgement is Judgement.ROLL_BACK:
+            with suppress(Unreachable):
+                stable = await self._way_back(verdict.deployment)
+        return await self._rule(verdict, started, stable)
 
     async def _way_back(self, deployment_id: str) -> DeploymentVersion | None:
         """What to go back to from what is watched; None where trouble is only told."""
@@ -236,9 +263,8 @@ class Engine:
         good = await self._deployments.on_platform(
             stable.deployment_id if stable else str(target)
         )
-        if stable is None and not override:
-            recorded = await self.ledger.find(good.id, self.policy.environment)
-            track.require_passing(recorded, good.id)
+        if not override:
+            await self._require_passing(good.id, found_before=stable is not None)
         bad_health, good_health = await self._both(bad, good)
         return plan.make_plan(
             environment=self.policy.environment,
@@ -251,6 +277,19 @@ class Engine:
             moves=await self._moves(good.id),
             override=override,
         )
+
+    async def _require_passing(self, target: str, *, found_before: bool) -> None:
+        """What was found to be passing may have been rolled back from since.
+
+        A ledger that is lost meanwhile does not keep a bad release live.
+        """
+        try:
+            recorded = await self.ledger.find(target, self.policy.environment)
+        except LedgerUnreachable:
+            if not found_before:
+                raise
+            return
+        track.require_passing(recorded, target)
 
     async def roll_back(
         self,
