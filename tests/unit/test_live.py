@@ -137,8 +137,8 @@ def test_many_deployments_fit_with_the_worst_on_top() -> None:
         view.update(verdict(name=f"dpl_{number}", evidence=10.0**number), 60)
     view.stop()
 
-    last = plain(file).splitlines()[-6:]
-    assert [line.split()[0] for line in last] == [f"dpl_{n}" for n in range(5, -1, -1)]
+    shown = [line.split()[0] for line in plain(file).splitlines() if "dpl_" in line]
+    assert shown[-6:] == [f"dpl_{n}" for n in range(5, -1, -1)]
 
 
 def test_time_is_said_in_minutes_and_seconds() -> None:
