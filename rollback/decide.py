@@ -18,6 +18,7 @@ from .model import (
 __all__ = ["MATRIX", "Limits", "Look", "decide"]
 
 COVERAGE = 0.9  # the share of a window's seconds that must hold a measurement
+SLACK_SECONDS = 5  # the newest seconds are not judged: sources lag
 REFERENCE = 1.5  # times the threshold: between what is good and what is bad
 
 
@@ -270,7 +271,7 @@ def _missing(look: Look) -> tuple[str, ...]:
 
 def _gaps(look: Look) -> Iterator[str]:
     length, window = _length(look), look.limits.window_seconds
-    if length < COVERAGE * window:
+    if length < min(COVERAGE * window, window - SLACK_SECONDS):
         yield f"{length} of {window:.0f} seconds were watched"
     if look.covered < COVERAGE:
         yield (
