@@ -25,10 +25,15 @@ def initiated(incident: Incident) -> Message:
     return Message(
         key=f"{incident.id}:initiated",
         phase="initiated",
-        title=f"Rolling back {incident.environment}",
+        title=(
+            f"Going forward again in {incident.environment}"
+            if incident.undoes
+            else f"Rolling back {incident.environment}"
+        ),
         lines=(
-            f"From {incident.from_deployment} to {incident.to_deployment}",
+            *_moves(incident),
             f"Because: {incident.reason}",
+            *_undone(incident),
             f"Incident {incident.id}",
         ),
     )
@@ -52,12 +57,44 @@ def outcome(incident: Incident) -> Message:
         phase=str(ended),
         title=TITLES[ended].format(environment=incident.environment.capitalize()),
         lines=(
-            f"From {incident.from_deployment} to {incident.to_deployment}",
+            *_moves(incident),
             f"Because: {incident.reason}",
             incident.detail,
+            *_undone(incident),
+            *_builds(incident),
             *clocks,
             following,
             f"Incident {incident.id}",
+        ),
+    )
+
+
+def _moves(incident: Incident) -> tuple[str, ...]:
+    """A line for each part that goes back."""
+    return (
+        f"From {incident.from_deployment} to {incident.to_deployment}",
+        *(
+            f"{m.part}: from {m.from_deployment} to {m.to_deployment}"
+            for m in incident.also
+        ),
+    )
+
+
+def _undone(incident: Incident) -> tuple[str, ...]:
+    return (f"This undoes {incident.undoes}",) if incident.undoes else ()
+
+
+def _builds(incident: Incident) -> tuple[str, ...]:
+    """A team that is not told wonders why its fix does not go live."""
+    if incident.auto_assign is not False:
+        return ()
+    if incident.undoes or incident.outcome is not Outcome.RESTORED:
+        return ("New builds do not go live by themselves: promote them.",)
+    return (
+        (
+            "New builds do not go live by themselves until one is promoted: promote "
+            "the one with the fix, or go forward again with "
+            f"`rollback undo {incident.id}`."
         ),
     )
 

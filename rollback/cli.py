@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import click
 
 from . import wiring
+from .adopt import commands as adopt
 from .checkout import drill, up
 from .engine import Ruling
 from .errors import (
@@ -15,6 +16,8 @@ from .errors import (
 from .incident import timestamp
 from .model import Incident, Judgement, Outcome, Verdict
 from .monitor import judge_recording
+from .parts import BY_OUTCOME
+from .parts import commands as parts
 from .recording import read_counts, replay
 from .render import Screen, deployment_document
 from .settings import Settings
@@ -26,6 +29,7 @@ from .shell import (
     confirm,
     require_terminal,
 )
+from .versions import commands as versions
 
 __all__ = ["main"]
 
@@ -37,12 +41,6 @@ BY_JUDGEMENT = {
     Judgement.ROLL_BACK: 1,
     Judgement.INCONCLUSIVE: 3,
     Judgement.WATCHING: 3,
-}
-BY_OUTCOME = {
-    Outcome.RESTORED: 0,
-    Outcome.NOTHING_TO_DO: 0,
-    Outcome.REFUSED: 4,
-    Outcome.ESCALATED: 5,
 }
 WORST = (0, 3, 1, 4, 5)  # of several exit codes the last of these counts
 GATED_BY_OUTCOME = BY_OUTCOME | {Outcome.RESTORED: 1, Outcome.NOTHING_TO_DO: 1}
@@ -65,7 +63,7 @@ def main() -> None:
 @command(main, "run")
 @click.option("--from", "candidate", help="The bad deployment; default: what is live.")
 @click.option("--to", "target", default="stable", help="A deployment; default: stable.")
-@click.option("--only", help="Parts to roll back, comma-separated: application.")
+@click.option("--only", help="Parts, comma-separated: application,api.")
 @click.option("--reason", required=True, help="Why; it is announced and recorded.")
 @click.option("--plan", "dry", is_flag=True, help="Show what would be done; no change.")
 @click.option("--override", is_flag=True, help="Also to what is not known to be good.")
@@ -93,15 +91,15 @@ async def run(
         "override": override,
     }
     async with wiring.engine(settings, notice=screen.notice) as engine:
-        _only(only, tuple(engine.targets))
+        parts = _only(only, tuple(engine.targets))
         if dry:
-            screen.plan(await engine.plan(**ask), settings.environment)
+            screen.plan(await engine.plan(**ask, only=parts), settings.environment)
             return 0
         if not yes:
             require_terminal()
-            screen.plan(await engine.plan(**ask), settings.environment)
+            screen.plan(await engine.plan(**ask, only=parts), settings.environment)
             await confirm(f"Roll back {settings.environment} now?")
-        undone = await engine.roll_back(**ask)
+        undone = await engine.roll_back(**ask, only=parts)
     screen.incident(undone)
     return BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
 
@@ -115,23 +113,26 @@ class _Ask(TypedDict):
     override: bool
 
 
-def _only(only: str | None, known: tuple[str, ...]) -> None:
-    unknown = [part for part in (only or "").split(",") if part and part not in known]
+def _only(only: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    parts = tuple(part for part in (only or "").split(",") if part)
+    unknown = [part for part in parts if part not in known]
     if unknown:
         raise BadInput(
             f"{', '.join(unknown)} cannot be rolled back alone.",
             mend=f"--only knows: {', '.join(known)}.",
         )
+    return parts
 
 
 @command(main, "stable")
-async def stable(settings: Settings, screen: Screen) -> int:
+@click.option("--part", default="application", show_default=True, help="Or: api.")
+async def stable(settings: Settings, screen: Screen, *, part: str) -> int:
     """What a rollback would go back to.
 
     Example: rollback stable --json
     """
     async with wiring.engine(settings) as engine:
-        recorded = await engine.stable()
+        recorded = await engine.alone(part).stable()
     screen.data(deployment_document(recorded))
     screen.say(f"{recorded.deployment_id} (commit {recorded.git_sha[:12]})")
     return 0
@@ -172,23 +173,8 @@ async def incidents_show(settings: Settings, screen: Screen, *, incident: str) -
 
 # -- every day ----------------------------------------------------------------
 
-
-@command(main, "record")
-@click.argument("deployment")
-@click.option("--git-sha", required=True)
-@click.option("--migration", required=True, help="Version of the database's schema.")
-async def record(
-    settings: Settings, screen: Screen, *, deployment: str, git_sha: str, migration: str
-) -> int:
-    """Record a deployment that has gone out.
-
-    Example: rollback record dpl_abc --git-sha "$GITHUB_SHA" --migration 20260811
-    """
-    async with wiring.engine(settings) as engine:
-        recorded = await engine.record(deployment, git_sha=git_sha, migration=migration)
-    screen.data(deployment_document(recorded))
-    screen.say(f"recorded {deployment} in {settings.environment}")
-    return 0
+for each in (*versions.commands.values(), *adopt.commands.values()):
+    main.add_command(each)
 
 
 @command(main, "health")
@@ -202,18 +188,6 @@ async def health(settings: Settings, screen: Screen, *, deployment: str) -> int:
         seen = await engine.health(deployment)
     screen.health(deployment, seen)
     return 0 if seen.healthy else 1
-
-
-@command(main, "history")
-@click.option("--limit", type=click.IntRange(1), default=10, show_default=True)
-async def history(settings: Settings, screen: Screen, *, limit: int) -> int:
-    """What was deployed, newest first.
-
-    Example: rollback history --limit 3
-    """
-    async with wiring.ledger(settings) as ledger:
-        screen.deployments(await ledger.history(settings.environment, limit=limit))
-    return 0
 
 
 @command(main, "check")
@@ -371,6 +345,12 @@ async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
         flows = await wiring.smoke(site, url.rstrip("/"))
     screen.flows(url, flows)
     return 0 if all(flow.passed for flow in flows) else 1
+
+
+# -- a part alone -------------------------------------------------------------
+
+for one in parts.commands.values():
+    main.add_command(one)
 
 
 # -- from a checkout ----------------------------------------------------------

@@ -7,26 +7,29 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Unpack
 
 import anyio
 
-from . import announce, incident, plan, track, verify
+from . import announce, incident, prepare, track
 from .errors import (
     AlreadyRollingBack,
     LedgerUnreachable,
+    NoSuchPart,
     Refused,
     RollbackError,
+    UnknownDeployment,
     Unreachable,
 )
 from .model import (
     DeploymentVersion,
+    EnvironmentVariable,
     Health,
     HealthStatus,
     Incident,
     Judgement,
     Outcome,
     Plan,
-    PlatformDeployment,
     Verdict,
 )
 from .ports import (
@@ -40,7 +43,9 @@ from .ports import (
     Target,
     Tokens,
 )
+from .prepare import Preparation, Wish, Wishes
 from .response import Notice, Policy, Response
+from .undo import Undo
 from .watch import Progress, Watch, Watches
 
 __all__ = ["Engine", "Policy", "Ruling"]
@@ -62,7 +67,11 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Everything that can be asked of one environment, through the ports."""
+    """Everything that can be asked of one environment, through the ports.
+
+    `platform` has the project of the part that it is asked of, `api` that of the API,
+    where there is one: what is asked of a deployment is asked of its own part.
+    """
 
     ledger: Ledger
     platform: Platform
@@ -75,13 +84,48 @@ class Engine:
     tokens: Tokens
     policy: Policy
     notice: Notice = lambda _: None
+    part: str = "application"
+    api: Platform | None = None
+
+    # -- the parts ------------------------------------------------------------
+
+    def alone(self, part: str) -> "Engine":
+        """The engine of this part alone."""
+        if part == self.part:
+            return replace(self, api=None)
+        if part != "api" or self.api is None:
+            raise NoSuchPart(part)
+        policy = replace(self.policy, site_url=self.policy.api_url)
+        return replace(self, part=part, platform=self.api, api=None, policy=policy)
+
+    async def of(self, deployment_id: str) -> "Engine":
+        """The engine of the part that this deployment is of, as the platform says."""
+        if self.api is None:
+            return self
+        for part in self._parts:
+            if await part.knows(deployment_id):
+                return self.alone(part.deployments.part)
+        raise UnknownDeployment(deployment_id, where="on the platform")
 
     # -- record ---------------------------------------------------------------
 
     async def record(
-        self, deployment_id: str, *, git_sha: str, migration: str
+        self,
+        deployment_id: str,
+        *,
+        git_sha: str,
+        migration: str,
+        variables: tuple[EnvironmentVariable, ...] = (),
     ) -> DeploymentVersion:
         """Record a deployment that has gone out; the platform must know it."""
+        if self.api:
+            part = await self.of(deployment_id)
+            return await part.record(
+                deployment_id,
+                git_sha=git_sha,
+                migration=migration,
+                variables=variables,
+            )
         await self._deployments.on_platform(deployment_id)
         recorded = track.version(
             deployment_id=deployment_id,
@@ -89,6 +133,8 @@ class Engine:
             at=self.clock.now(),
             git_sha=git_sha,
             migration=migration,
+            part=self.part,
+            variables=variables,
         )
         await self.ledger.record(recorded)
         return recorded
@@ -96,7 +142,8 @@ class Engine:
     async def health(self, deployment_id: str) -> Health:
         """Probe a recorded deployment at its own address and record its status."""
         await self._deployments.recorded(deployment_id)
-        seen = await self._health(await self._deployments.on_platform(deployment_id))
+        part = await self.of(deployment_id)
+        seen = await part.preparation.look(deployment_id)
         status = HealthStatus.PASSING if seen.healthy else HealthStatus.FAILING
         await self._deployments.set_health(deployment_id, status)
         return seen
@@ -109,7 +156,10 @@ class Engine:
 
     async def check(self, deployment_id: str, *, probe_seconds: float) -> Verdict:
         """One look back over the window, after probing for a moment."""
-        watch = await self._watches.of(deployment_id)
+        if self.api:
+            part = await self.of(deployment_id)
+            return await part.check(deployment_id, probe_seconds=probe_seconds)
+        watch = await self.watches.of(deployment_id)
         return await watch.back(probe_seconds=probe_seconds)
 
     async def gate(
@@ -124,7 +174,12 @@ class Engine:
 
         `seconds` is the window of the limits where it is not given.
         """
-        watch = await self._watches.of(deployment_id)
+        if self.api:
+            part = await self.of(deployment_id)
+            return await part.gate(
+                deployment_id, act=act, seconds=seconds, progress=progress
+            )
+        watch = await self.watches.of(deployment_id)
         known = self._deployments
         stable = await known.stable(candidate=deployment_id) if act else None
         started = self.clock.now()
@@ -148,39 +203,52 @@ class Engine:
         ends = anyio.current_time() + seconds
         if not deployments:
             return (await self._watch_live(ends, act=act, progress=progress),)
-        watches = [await self._watches.of(name) for name in deployments]
+        parts = [await self.of(name) for name in deployments]
+        watches = [
+            await part.watches.of(name)
+            for part, name in zip(parts, deployments, strict=True)
+        ]
         rulings: dict[str, Ruling] = {}
         problems: list[RollbackError] = []
 
-        async def see_through(watch: Watch) -> None:
-            name, started = watch.candidate.id, self.clock.now()
+        async def see_through(part: Engine, watch: Watch) -> None:
+            name = watch.candidate.id
             try:
-                stable = await self._way_back(name) if act else None
-                verdict = await watch.until(ends, progress=progress)
-                rulings[name] = await self._act(verdict, started, stable)
+                rulings[name] = await part.see_through(
+                    watch, ends, act=act, progress=progress
+                )
             except RollbackError as error:  # the others are seen through all the same
                 self.notice(f"{name}: {error.message}")
                 problems.append(error)
 
         async with anyio.create_task_group() as group:
-            for watch in watches:
-                group.start_soon(see_through, watch)
+            for part, watch in zip(parts, watches, strict=True):
+                group.start_soon(see_through, part, watch)
         if problems:
             raise problems[0]
         return tuple(rulings[watch.candidate.id] for watch in watches)
+
+    async def see_through(
+        self, watch: Watch, ends: float, *, act: bool, progress: Progress | None
+    ) -> Ruling:
+        """One watch of a deployment of this part, to its end."""
+        started = self.clock.now()
+        stable = await self._way_back(watch.candidate.id) if act else None
+        verdict = await watch.until(ends, progress=progress)
+        return await self._act(verdict, started, stable)
 
     async def _watch_live(
         self, ends: float, *, act: bool, progress: Progress | None
     ) -> Ruling:
         """Watch what is live; when something else goes live, watch that."""
-        watch = await self._watches.of(await self._deployments.live())
+        watch = await self.watches.of(await self._deployments.live())
         while True:
             started = self.clock.now()
             stable = await self._way_back(watch.candidate.id) if act else None
-            verdict = await self._watches.while_live(watch, ends, progress=progress)
+            verdict = await self.watches.while_live(watch, ends, progress=progress)
             if verdict:
                 return await self._act(verdict, started, stable)
-            watch = await self._watches.of_next_live(ends)
+            watch = await self.watches.of_next_live(ends)
 
     async def _act(
         self, verdict: Verdict, started: datetime, stable: DeploymentVersion | None
@@ -196,7 +264,15 @@ class Engine:
 
     async def _way_back(self, deployment_id: str) -> DeploymentVersion | None:
         """What to go back to from what is watched; None where trouble is only told."""
-        latest = await self.ledger.incidents(self.policy.environment, limit=1)
+        try:
+            known = await self.ledger.incidents(
+                self.policy.environment, limit=track.KEPT
+            )
+        except LedgerUnreachable as error:
+            # It may be what a rollback went back to: that is never undone unasked.
+            self.notice(f"trouble is told, and not undone: {error.message}")
+            return None
+        latest = [one for one in known if one.part == self.part]
         if latest and latest[0].to_deployment == deployment_id:
             self.notice(
                 f"{deployment_id} is what {latest[0].id} went back to: "
@@ -238,68 +314,19 @@ class Engine:
     # -- plan, execute, verify, announce, document ----------------------------
 
     async def plan(
-        self,
-        *,
-        reason: str,
-        candidate: str | None = None,
-        target: str | None = None,
-        stable: DeploymentVersion | None = None,
-        verdict: Verdict | None = None,
-        override: bool = False,
+        self, *, only: Sequence[str] = (), **wish: Unpack[Wishes]
     ) -> Plan | None:
         """What a rollback would do now; None when there is nothing to do.
 
-        Back to `stable`, found before, or to `target`, or to the last stable one.
-        Raises a `Refused` when it cannot be done safely.
+        Of the parts in `only`, or of the part that is named by a deployment, or of the
+        application and, where what is live of it has not passed, the API. Raises a
+        `Refused` when it cannot be done safely.
         """
-        known = self._deployments
-        candidate = candidate or await known.live()
-        bad = await known.on_platform(candidate)
-        live = await self.platform.live()
-        if not plan.is_live(live, candidate) or candidate == target:
-            return None
-        if stable is None and target is None:
-            stable = await known.stable(candidate=candidate)
-        good = await self._deployments.on_platform(
-            stable.deployment_id if stable else str(target)
-        )
-        if not override:
-            await self._require_passing(good.id, found_before=stable is not None)
-        bad_health, good_health = await self._both(bad, good)
-        return plan.make_plan(
-            environment=self.policy.environment,
-            candidate=bad,
-            candidate_health=bad_health,
-            target=good,
-            target_health=good_health,
-            reason=reason,
-            verdict=verdict,
-            moves=await self._moves(good.id),
-            override=override,
-        )
-
-    async def _require_passing(self, target: str, *, found_before: bool) -> None:
-        """What was found to be passing may have been rolled back from since.
-
-        A ledger that is lost meanwhile does not keep a bad release live.
-        """
-        try:
-            recorded = await self.ledger.find(target, self.policy.environment)
-        except LedgerUnreachable:
-            if not found_before:
-                raise
-            return
-        track.require_passing(recorded, target)
+        chosen = await prepare.choose(self._parts, Wish(**wish), only)
+        return await prepare.planned(chosen)
 
     async def roll_back(
-        self,
-        *,
-        reason: str,
-        candidate: str | None = None,
-        target: str | None = None,
-        stable: DeploymentVersion | None = None,
-        verdict: Verdict | None = None,
-        override: bool = False,
+        self, *, only: Sequence[str] = (), **asked: Unpack[Wishes]
     ) -> Incident:
         """Undo a deployment and make sure; the incident says how it ended.
 
@@ -308,41 +335,34 @@ class Engine:
         a person who asks by hand is told by the error itself.
         """
         decided_at = self.clock.now()
-        self.notice(f"rolling back, because of {reason}")
-        candidate = candidate or await self._deployments.live()
+        self.notice(f"rolling back, because of {asked['reason']}")
+        chosen = await prepare.choose(self._parts, Wish(**asked), only)
+        first, wish = chosen[0]
         opened = Incident(
             id=incident.new_id(decided_at, self.tokens.new()),
             environment=self.policy.environment,
-            from_deployment=candidate,
-            to_deployment=stable.deployment_id if stable else target,
-            reason=reason,
+            from_deployment=str(wish.candidate),
+            to_deployment=wish.goal,
+            reason=wish.reason,
             opened_at=decided_at,
-            verdict=verdict,
+            verdict=wish.verdict,
+            part=first.deployments.part,
         )
         try:
-            planned = await self.plan(
-                reason=reason,
-                candidate=candidate,
-                target=target,
-                stable=stable,
-                verdict=verdict,
-                override=override,
-            )
-            url = self.policy.site_url or await self.platform.site_url()
+            planned = await prepare.planned(chosen)
         except RollbackError as error:
-            if verdict is None and not isinstance(error, Refused):
+            if wish.verdict is None and not isinstance(error, Refused):
                 raise
             return await self._response.give_up(opened, error)
         if planned is None:
-            said = "is live already" if candidate == target else "is not live"
+            said = "is live already" if wish.candidate == wish.target else "is not live"
             return replace(
                 opened,
                 id="",
                 outcome=Outcome.NOTHING_TO_DO,
-                detail=f"{candidate} {said}",
+                detail=f"{wish.candidate} {said}",
             )
-        opened = replace(opened, to_deployment=planned.to_deployment)
-        return await self._response.carry_out(planned, opened, url=url)
+        return await self._response.carry_out(planned, incident.of(planned, opened))
 
     @property
     def _response(self) -> Response:
@@ -354,7 +374,13 @@ class Engine:
             clock=self.clock,
             policy=self.policy,
             notice=self.notice,
+            platform=self.platform,
         )
+
+    @property
+    def forward(self) -> Undo:
+        """What goes forward again: it undoes a rollback."""
+        return Undo(parts=self._parts, response=self._response, tokens=self.tokens)
 
     # -- what the parts above ask for -----------------------------------------
 
@@ -365,10 +391,29 @@ class Engine:
             platform=self.platform,
             clock=self.clock,
             environment=self.policy.environment,
+            part=self.part,
+            notice=self.notice,
         )
 
     @property
-    def _watches(self) -> Watches:
+    def preparation(self) -> Preparation:
+        """What plans for this part."""
+        return Preparation(
+            deployments=self._deployments,
+            site=self.site,
+            site_url=self.policy.site_url,
+            notice=self.notice,
+        )
+
+    @property
+    def _parts(self) -> tuple[Preparation, ...]:
+        """In the order in which they are rolled back."""
+        others = (self.alone("api"),) if self.api else ()
+        return tuple(engine.preparation for engine in (self, *others))
+
+    @property
+    def watches(self) -> Watches:
+        """What watches deployments of this part."""
         return Watches(
             deployments=self._deployments,
             sources=self.sources,
@@ -377,42 +422,9 @@ class Engine:
             notice=self.notice,
         )
 
-    async def _moves(self, target: str) -> tuple[str, ...]:
-        """The platform's dry run: good to know, and no reason to stay if it fails."""
-        try:
-            return await self.platform.moves(target)
-        except Unreachable as error:
-            self.notice(f"which hosts would move is not known: {error.message}")
-            return ()
-
     async def _record_passing(self, deployment_id: str) -> None:
         """A ledger that is lost meanwhile does not make a good release bad."""
         try:
             await self._deployments.set_health(deployment_id, HealthStatus.PASSING)
         except LedgerUnreachable as error:
             self.notice(f"it was not recorded as passing: {error.message}")
-
-    async def _health(self, deployment: PlatformDeployment) -> Health:
-        return await verify.health_of(
-            self.site, deployment.url, clock=self.clock, protected=True
-        )
-
-    async def _both(
-        self, one: PlatformDeployment, other: PlatformDeployment
-    ) -> tuple[Health, Health]:
-        """Both looked at in the same moment, so that they can be compared."""
-        seen: dict[str, Health] = {}
-        problems: list[RollbackError] = []
-
-        async def look(deployment: PlatformDeployment) -> None:
-            try:
-                seen[deployment.id] = await self._health(deployment)
-            except RollbackError as error:
-                problems.append(error)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(look, one)
-            group.start_soon(look, other)
-        if problems:
-            raise problems[0]
-        return seen[one.id], seen[other.id]

@@ -6,19 +6,26 @@ RollbackError
 │   ├── SettingsInvalid
 │   ├── UnknownDeployment
 │   ├── UnknownIncident
+│   ├── NoSuchPart
+│   ├── UnknownFlag
+│   ├── NothingSaved
 │   ├── ReplayInvalid
 │   ├── NotConfirmed
 │   └── NotACheckout
 ├── Unreachable                 exit 2: something that must answer does not
 │   ├── LedgerUnreachable
 │   ├── PlatformUnreachable
+│   │   └── PlatformBusy
 │   ├── PlatformDenied
+│   ├── FlagsUnreachable
 │   ├── SourceDown
 │   └── ChannelDown
 ├── Refused                     exit 4: it cannot be done safely
 │   ├── NoStableDeployment
 │   ├── NotATarget
 │   ├── AlreadyRollingBack
+│   ├── CannotUndo
+│   ├── FlagChanged
 │   └── SharedOutage
 └── StepFailed                  exit 5: started and not restored
 
@@ -31,12 +38,18 @@ from typing import ClassVar
 __all__ = [
     "AlreadyRollingBack",
     "BadInput",
+    "CannotUndo",
     "ChannelDown",
+    "FlagChanged",
+    "FlagsUnreachable",
     "LedgerUnreachable",
     "NoStableDeployment",
+    "NoSuchPart",
     "NotACheckout",
     "NotATarget",
     "NotConfirmed",
+    "NothingSaved",
+    "PlatformBusy",
     "PlatformDenied",
     "PlatformUnreachable",
     "Refused",
@@ -48,6 +61,7 @@ __all__ = [
     "SourceDown",
     "StepFailed",
     "UnknownDeployment",
+    "UnknownFlag",
     "UnknownIncident",
     "Unreachable",
 ]
@@ -97,10 +111,36 @@ class UnknownDeployment(BadInput):
         )
 
 
+class NoSuchPart(BadInput):
+    """The environment has no project of this part."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(
+            f"There is no project of the part {part}.",
+            mend="Name its project in the settings; the parts: application, api.",
+        )
+
+
 class UnknownIncident(BadInput):
     """This incident is not known."""
 
     default_mend = "Run `rollback incidents list` to see the ones that are."
+
+
+class UnknownFlag(BadInput):
+    """There is no such flag."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no flag {name}: nothing was switched.",
+            mend="Look at the fields of the hash feature_flags in Redis.",
+        )
+
+
+class NothingSaved(BadInput):
+    """No state is saved for this flag."""
+
+    default_mend = "Set the state that it shall have by hand, as you usually do."
 
 
 class ReplayInvalid(BadInput):
@@ -140,10 +180,27 @@ class PlatformUnreachable(Unreachable):
     default_mend = "Check VERCEL_API_URL and the platform's status page."
 
 
+class PlatformBusy(PlatformUnreachable):
+    """The platform refused the request for now: it was certainly not taken.
+
+    `wait_seconds` is how long it asks to wait, where it says so.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float | None = None) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(message)
+
+
 class PlatformDenied(Unreachable):
     """The platform refused the request."""
 
     default_mend = "Check VERCEL_TOKEN and its scope, the team and the project."
+
+
+class FlagsUnreachable(Unreachable):
+    """The store of the feature flags cannot be reached."""
+
+    default_mend = "Check REDIS_URL and that Redis answers."
 
 
 class SourceDown(Unreachable):
@@ -183,6 +240,18 @@ class AlreadyRollingBack(Refused):
     """This candidate is being rolled back already."""
 
     default_mend = "Follow it with `rollback incidents show`."
+
+
+class CannotUndo(Refused):
+    """This rollback cannot be undone."""
+
+    default_mend = "Look at what is live now (`rollback stable`), and promote by hand."
+
+
+class FlagChanged(Refused):
+    """The flag was changed after it was switched off."""
+
+    default_mend = "Look at its state in Redis; set by hand what it shall be."
 
 
 class SharedOutage(Refused):

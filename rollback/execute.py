@@ -32,7 +32,7 @@ class Execution:
 async def execute(
     plan: Plan, targets: Mapping[str, Target], *, clock: Clock, journal: Journal
 ) -> Execution:
-    """Carry out the plan in order. A failing step ends it; the others are skipped."""
+    """Carry out the plan in order. After a failure only independent steps are done."""
     records: list[StepRecord] = []
     accepted: list[datetime] = []
 
@@ -41,7 +41,8 @@ async def execute(
 
     for step in plan.steps:
         started, begun = clock.now(), anyio.current_time()
-        if records and records[-1].status in (StepStatus.FAILED, StepStatus.SKIPPED):
+        failed = any(record.status is StepStatus.FAILED for record in records)
+        if failed and not step.independent:
             status, detail = StepStatus.SKIPPED, "a step before it failed"
         else:
             run = _Run(targets[step.target], clock, write, accepted, plan.reason)
@@ -53,6 +54,10 @@ async def execute(
                 started_at=started,
                 seconds=anyio.current_time() - begun,
                 detail=detail,
+                target=step.target,
+                from_deployment=step.from_deployment,
+                to_deployment=step.to_deployment,
+                hosts=step.hosts,
             )
         )
     return Execution(

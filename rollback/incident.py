@@ -1,13 +1,30 @@
 """Stage 8: the record of one rollback: its clocks, its outcome, its document."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .model import Incident, Phase, PhaseName, SignalState, StepRecord, Verdict
+from .model import (
+    Incident,
+    Phase,
+    PhaseName,
+    Plan,
+    SignalState,
+    StepRecord,
+    Verdict,
+)
 
-__all__ = ["Budgets", "Clocks", "document", "new_id", "phases", "timestamp"]
+__all__ = [
+    "Budgets",
+    "Clocks",
+    "claims",
+    "document",
+    "new_id",
+    "of",
+    "phases",
+    "timestamp",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +78,39 @@ def new_id(at: datetime, token: str) -> str:
     return f"inc-{at:%Y%m%d-%H%M%S}-{token}"
 
 
+def of(planned: Plan, opened: Incident) -> Incident:
+    """The incident of a plan, opened before it was known what would be done."""
+    return replace(
+        opened,
+        part=planned.part,
+        from_deployment=planned.from_deployment,
+        to_deployment=planned.to_deployment,
+        also=planned.also,
+        auto_assign_before=planned.auto_assign,
+    )
+
+
+def claims(incident: Incident) -> tuple[Incident, ...]:
+    """The incident, and a record for each part that goes back together with it.
+
+    So each deployment that is undone is claimed, and is found by itself afterwards.
+    """
+    return incident, *(
+        replace(
+            incident,
+            id=f"{incident.id}-{moved.part}",
+            part=moved.part,
+            from_deployment=moved.from_deployment,
+            to_deployment=moved.to_deployment,
+            also=(),
+            journal=(),
+            steps=tuple(s for s in incident.steps if s.target == moved.part),
+            detail=f"together with {incident.id}: {incident.detail}",
+        )
+        for moved in incident.also
+    )
+
+
 def from_second(second: int | None) -> datetime | None:
     """A unix second as a time."""
     if second is None:
@@ -82,7 +132,17 @@ def document(incident: Incident) -> dict[str, Any]:
         "environment": incident.environment,
         "from": incident.from_deployment,
         "to": incident.to_deployment,
+        "part": incident.part,
+        "also": [
+            {"part": m.part, "from": m.from_deployment, "to": m.to_deployment}
+            for m in incident.also
+        ],
         "reason": incident.reason,
+        "undoes": incident.undoes,
+        "auto_assign": {
+            "before": incident.auto_assign_before,
+            "after": incident.auto_assign,
+        },
         "opened_at": timestamp(incident.opened_at),
         "outcome": incident.outcome,
         "detail": incident.detail,
@@ -128,6 +188,9 @@ def _phase(phase: Phase) -> dict[str, Any]:
 def _step(step: StepRecord) -> dict[str, Any]:
     return {
         "name": step.name,
+        "part": step.target or None,
+        "from": step.from_deployment or None,
+        "to": step.to_deployment or None,
         "status": step.status,
         "started_at": timestamp(step.started_at),
         "seconds": round(step.seconds, 3),

@@ -71,8 +71,41 @@ class EnvironmentVariable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """An environment variable as it is read, on its way to its fingerprint.
+
+    `value` is None where it cannot be read, and never shown.
+    """
+
+    name: str
+    value: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRecord:
+    """A health status of a deployment, and when it was recorded."""
+
+    status: HealthStatus
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long the platform keeps production deployments.
+
+    After `days` they are deleted (None: never), except the newest `kept`.
+    """
+
+    days: int | None = None
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentVersion:
-    """One recorded deployment: the spec's `DeploymentVersion`."""
+    """One recorded deployment: the spec's `DeploymentVersion`.
+
+    `part` is what was deployed: the application, or the API.
+    """
 
     id: str
     deployment_id: str
@@ -82,6 +115,7 @@ class DeploymentVersion:
     db_migration_version: str
     environment_variables: tuple[EnvironmentVariable, ...] = ()
     health_check_status: HealthStatus = HealthStatus.UNKNOWN
+    part: str = "application"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +145,17 @@ class AliasRequest:
     to_deployment: str
     status: str
     requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollingRelease:
+    """A release that is being rolled out in stages: `canary` serves a part of it all.
+
+    The rest is served by `base`, until the release is completed or aborted.
+    """
+
+    base: str
+    canary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,10 +378,30 @@ class FlowResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One planned change: which target does what, from which deployment to which."""
+    """One planned change: which target does what, from which deployment to which.
+
+    `forward` undoes a rollback. `hosts` are those that were pointed by hand, and have
+    to be moved by hand. `auto_assign` is what a forward move has to leave behind.
+    `site` is where visitors reach what it moves. An `independent` step is done whatever
+    became of those before.
+    """
 
     target: str
     name: str
+    from_deployment: str
+    to_deployment: str
+    forward: bool = False
+    hosts: tuple[str, ...] = ()
+    auto_assign: bool | None = None
+    site: str = ""
+    independent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A part that goes from one deployment to another, together with a first one."""
+
+    part: str
     from_deployment: str
     to_deployment: str
 
@@ -345,7 +410,10 @@ class Step:
 class Plan:
     """Ordered steps for one rollback. Pure data.
 
-    `moves` are the hosts that the platform says it would move by itself.
+    From, to and `part` are those of the first part; `also` are the others.
+
+    `moves` are the hosts that the platform says it would move by itself, `auto_assign`
+    whether new builds go live by themselves now; None where that is not known.
     """
 
     environment: str
@@ -355,17 +423,24 @@ class Plan:
     steps: tuple[Step, ...]
     moves: tuple[str, ...] = ()
     override: bool = False
+    auto_assign: bool | None = None
+    part: str = "application"
+    also: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """What happened to one step."""
+    """What happened to one step; records from before `undo` name no target."""
 
     name: str
     status: StepStatus
     started_at: datetime
     seconds: float
     detail: str = ""
+    target: str = ""
+    from_deployment: str = ""
+    to_deployment: str = ""
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,7 +499,10 @@ class Delivery:
 class Incident:
     """The record of one rollback. `outcome` is None while it is open.
 
-    Where nothing was to do there is no incident, and `id` is empty.
+    Where nothing was to do there is no incident, and `id` is empty. `undoes` names the
+    incident that this one undid. `auto_assign` tells whether new builds go live by
+    themselves after it, `auto_assign_before` whether they did before. From and to are
+    those of `part`, the first one that went back; `also` are the others.
     """
 
     id: str
@@ -441,3 +519,8 @@ class Incident:
     journal: tuple[JournalEntry, ...] = ()
     flows: tuple[FlowResult, ...] = ()
     deliveries: tuple[Delivery, ...] = field(default=())
+    undoes: str | None = None
+    auto_assign_before: bool | None = None
+    auto_assign: bool | None = None
+    part: str = "application"
+    also: tuple[Moved, ...] = ()

@@ -1,16 +1,31 @@
 """Stage 4: verdict and state become ordered steps, or a refusal. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .errors import NotATarget, SharedOutage
-from .model import Health, Plan, PlatformDeployment, Step, Verdict
+from .model import (
+    Health,
+    Moved,
+    Plan,
+    PlatformDeployment,
+    RollingRelease,
+    Step,
+    Verdict,
+)
 
-__all__ = ["is_live", "make_plan"]
+__all__ = ["is_live", "joined", "make_plan"]
+
+NAMES = {"application": "production", "api": "the API"}
 
 
-def is_live(live: Mapping[str, str], deployment: str) -> bool:
-    """Whether any production host serves this deployment now."""
-    return deployment in live.values()
+def is_live(
+    live: Mapping[str, str], deployment: str, rolling: RollingRelease | None = None
+) -> bool:
+    """Whether any production host serves this deployment now, to all or to some."""
+    return deployment in live.values() or (
+        rolling is not None and rolling.canary == deployment
+    )
 
 
 def make_plan(
@@ -23,9 +38,16 @@ def make_plan(
     reason: str,
     verdict: Verdict | None = None,
     moves: tuple[str, ...] = (),
+    by_hand: tuple[str, ...] = (),
+    auto_assign: bool | None = None,
     override: bool = False,
+    part: str = "application",
+    site: str = "",
 ) -> Plan:
-    """The ordered steps that undo the candidate.
+    """The ordered steps that undo the candidate of one part, reached at `site`.
+
+    `moves` are the hosts that the platform moves by itself, `by_hand` those that it
+    would leave behind; `auto_assign` tells whether new builds go live by themselves.
 
     Raises `NotATarget` when the platform cannot go back to the target or it does not
     answer, and `SharedOutage` when it fails on what the candidate fails on, or was
@@ -43,24 +65,52 @@ def make_plan(
         from_deployment=candidate.id,
         to_deployment=target.id,
         reason=reason,
-        moves=moves,
+        moves=(*moves, *by_hand),
         override=override,
+        auto_assign=auto_assign,
+        part=part,
         steps=(
             Step(
-                target="application",
-                name=f"point production at {target.id}",
+                target=part,
+                name=f"point {NAMES[part]} at {target.id}",
                 from_deployment=candidate.id,
                 to_deployment=target.id,
+                hosts=by_hand,
+                site=site,
+                # A flag or another part that stays is no reason to leave traffic there.
+                independent=True,
             ),
+        ),
+    )
+
+
+def joined(plans: Sequence[Plan]) -> Plan | None:
+    """One plan of the parts' own, in this order; None of none."""
+    if not plans:
+        return None
+    first, *others = plans
+    if not others:
+        return first
+    return replace(
+        first,
+        steps=tuple(step for p in plans for step in p.steps),
+        moves=tuple(host for p in plans for host in p.moves),
+        also=tuple(
+            Moved(
+                part=p.part,
+                from_deployment=p.from_deployment,
+                to_deployment=p.to_deployment,
+            )
+            for p in others
         ),
     )
 
 
 def _refuse_candidate(target: PlatformDeployment) -> None:
     if not (target.candidate and target.served):
+        why = "it is not on its list" if target.served else "it has never served"
         raise NotATarget(
-            f"The platform does not offer {target.id} for a rollback: "
-            "it has never served production."
+            f"The platform does not offer {target.id} for a rollback: {why}."
         )
 
 

@@ -15,12 +15,16 @@ from .model import (
     Counts,
     CriticalError,
     DeploymentVersion,
+    HealthRecord,
     HealthStatus,
     Incident,
     JournalEntry,
     Message,
     PlatformDeployment,
+    Retention,
+    RollingRelease,
     Step,
+    Variable,
 )
 
 
@@ -50,7 +54,10 @@ class Ledger(Protocol):
     async def set_health(
         self, deployment_id: str, environment: str, status: HealthStatus, at: datetime
     ) -> None:
-        """Record a health status; raises `UnknownDeployment` if not recorded."""
+        """Record a health status; raises `UnknownDeployment` if not recorded.
+
+        One that is delivered late goes into the history, and leaves a later one alone.
+        """
 
     async def find(
         self, deployment_id: str, environment: str
@@ -58,9 +65,14 @@ class Ledger(Protocol):
         """The record of one deployment."""
 
     async def history(
-        self, environment: str, *, limit: int
+        self, environment: str, *, limit: int, part: str | None = None
     ) -> tuple[DeploymentVersion, ...]:
-        """The latest deployments, newest first."""
+        """The latest deployments, of one part or of all, newest first."""
+
+    async def health_history(
+        self, deployment_id: str, environment: str
+    ) -> tuple[HealthRecord, ...]:
+        """Every health status recorded of a deployment, newest first."""
 
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate for this incident.
@@ -83,24 +95,55 @@ class Ledger(Protocol):
 
 
 class Platform(Protocol):
-    """Who serves the deployments and owns the production aliases.
+    """Who serves the deployments of one project and owns its production hosts.
+
+    A second platform is one file in `adapters/`, which answers these methods, a line in
+    `wiring.py`, and `tests/contract/test_platform.py` run on it. It must provide:
+
+    - immutable deployments that stay available, each at an address of its own, and
+      production hosts that are pointed at one of them, by a job or at once;
+    - a list of the deployments that it would roll back to, and a request that is
+      accepted or refused before anything moves;
+    - what it was asked last, by whomever, with a time of its own: only so can a lost
+      reply be looked into. Where there is no such record, one that it keeps itself.
+
+    What a platform lacks has a plain answer: no `rolling_release` (None), no
+    auto-assignment (`auto_assigns` None, `set_auto_assign` does nothing), no hosts
+    besides the production hosts (`other_hosts` empty), no dry run (`moves` gives every
+    production host that serves something else).
 
     Every method raises `PlatformUnreachable` when no usable answer comes and
     `PlatformDenied` when the request is refused for its credentials or plan. Reads are
-    retried where that is safe; `roll_back` and `assign` are sent once.
+    retried where that is safe; what changes something is sent once, and raises
+    `PlatformBusy` when it was refused for now, and certainly not taken.
     """
 
     async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
-        """One deployment, by id or by a host that it serves; None if unknown."""
+        """One deployment, by id or by a host that it serves; None if unknown.
+
+        A deployment of another project is unknown.
+        """
 
     async def production_hosts(self) -> tuple[str, ...]:
         """The hosts on which production is served."""
 
+    async def other_hosts(self, deployment_id: str) -> tuple[str, ...]:
+        """Hosts pointed by hand at this deployment: no rollback moves them by itself.
+
+        Neither production hosts nor the addresses that the platform gives by itself.
+        """
+
     async def site_url(self) -> str:
-        """The address at which visitors reach production, with its scheme."""
+        """The address of production, with its scheme."""
 
     async def live(self) -> Mapping[str, str]:
-        """Which deployment each production host serves now (host to deployment id)."""
+        """Which deployment each production host serves now; asked host by host."""
+
+    async def rolling_release(self) -> RollingRelease | None:
+        """The release that is being rolled out in stages now, if there is one."""
+
+    async def candidates(self) -> tuple[PlatformDeployment, ...]:
+        """The latest builds that it would roll production back to, newest first."""
 
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
@@ -108,15 +151,86 @@ class Platform(Protocol):
     async def last_request(self) -> AliasRequest | None:
         """The last request to move the aliases, whoever made it."""
 
+    async def auto_assigns(self) -> bool | None:
+        """Whether a new production build goes live by itself; None if there is no such.
+
+        A rollback switches it off, and a promotion switches it on again.
+        """
+
+    async def set_auto_assign(self, *, on: bool) -> None:
+        """Let new production builds go live by themselves, or not."""
+
     async def roll_back(self, deployment_id: str, *, description: str) -> None:
-        """Ask once to move production to this deployment.
+        """Ask once to move production to this deployment; it ends a rolling release.
 
         Returns when the platform has accepted it or says that it is so already. Raises
         `PlatformUnreachable` when the answer was lost: the request may have been taken.
         """
 
+    async def promote(self, deployment_id: str) -> bool:
+        """Ask once to move production forward to this deployment: undo a rollback.
+
+        As `roll_back`; False when it is queued behind a rolling release instead.
+        """
+
     async def assign(self, deployment_id: str, host: str) -> None:
         """Point one host at a deployment; already so is fine."""
+
+
+class Project(Protocol):
+    """What the platform says of a project beside its deployments.
+
+    Raises `PlatformUnreachable` and `PlatformDenied` as `Platform` does.
+    """
+
+    async def variables(self) -> tuple[Variable, ...]:
+        """Production's environment variables, by name; values where they are readable.
+
+        They are those of a build that is made now: a build keeps the ones it was made
+        with, so a deployment is recorded right after it has gone out.
+        """
+
+    async def retention(self) -> Retention:
+        """How long deployments are kept."""
+
+    async def keep_longer(self, *, days: int) -> None:
+        """Keep production deployments for so many days."""
+
+
+class FlagStore(Protocol):
+    """Where the app's feature flags are.
+
+    Every method raises `FlagsUnreachable` when the store does not answer, and
+    `UnknownFlag` for one that it does not hold; none makes a new one. `is_back` and
+    `restore` raise `NothingSaved` when there is no state to go back to, and
+    `FlagChanged` when somebody has set another one meanwhile. All may be repeated.
+    """
+
+    async def is_off(self, name: str) -> bool:
+        """Whether the flag is off already."""
+
+    async def is_back(self, name: str) -> bool:
+        """Whether the flag has been put back already."""
+
+    async def disable(self, name: str, *, at: datetime) -> None:
+        """Save the flag's state and switch it off, in one step.
+
+        Of a flag that is off already, what was saved stays.
+        """
+
+    async def restore(self, name: str, *, at: datetime) -> None:
+        """Put back what was saved, to the byte."""
+
+
+class Cache(Protocol):
+    """What keeps production's answers near its visitors, by tags."""
+
+    async def purge(self, tags: Sequence[str]) -> None:
+        """Make it forget what it keeps under any of these tags, however many.
+
+        Asked again where that may help. Raises `PlatformUnreachable` when it was not
+        taken for all that, and `PlatformDenied` when it is refused.
+        """
 
 
 class MetricSource(Protocol):

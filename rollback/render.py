@@ -199,6 +199,8 @@ class Screen:
             f"bold {style}",
         )
         self.say(f"from {incident.from_deployment} to {incident.to_deployment}")
+        for moved in incident.also:
+            self.say(f"{moved.part}: {moved.from_deployment} to {moved.to_deployment}")
         self.say(f"because {incident.reason}")
         self.table(
             ("phase", "took", "budget", ""),
@@ -218,6 +220,12 @@ class Screen:
         )
         if incident.id:
             self.say(f"incident {incident.id}")
+        if incident.id and incident.auto_assign is False and not incident.undoes:
+            self.say(
+                "new builds do not go live by themselves: promote the one with the "
+                f"fix, or go forward again with `rollback undo {incident.id}`",
+                "yellow",
+            )
 
     def incidents(self, incidents: Sequence[Incident]) -> None:
         """Past rollbacks, newest first."""
@@ -249,14 +257,24 @@ class Screen:
                 "to": plan.to_deployment,
                 "reason": plan.reason,
                 "moves": list(plan.moves),
+                "part": plan.part,
                 "steps": [
-                    {"target": step.target, "name": step.name} for step in plan.steps
+                    {
+                        "target": step.target,
+                        "part": step.target,
+                        "name": step.name,
+                        "from": step.from_deployment,
+                        "to": step.to_deployment,
+                    }
+                    for step in plan.steps
                 ],
             }
         )
         self.say(
             f"{plan.environment}: from {plan.from_deployment} to {plan.to_deployment}"
         )
+        for moved in plan.also:
+            self.say(f"{moved.part}: {moved.from_deployment} to {moved.to_deployment}")
         self.say(f"hosts that move: {', '.join(plan.moves) or 'none by themselves'}")
         for number, step in enumerate(plan.steps, 1):
             self.say(f"{number}. {step.target}: {step.name}")
@@ -336,6 +354,7 @@ def deployment_document(version: DeploymentVersion) -> dict[str, Any]:
         "id": version.id,
         "deployment": version.deployment_id,
         "environment": version.environment,
+        "part": version.part,
         "timestamp": timestamp(version.timestamp),
         "git_sha": version.git_sha,
         "db_migration_version": version.db_migration_version,

@@ -11,11 +11,13 @@ import anyio
 
 from . import announce, decide, execute, incident, verify
 from .errors import (
+    AlreadyRollingBack,
     LedgerUnreachable,
     Refused,
     RollbackError,
     StepFailed,
     UnknownDeployment,
+    Unreachable,
 )
 from .model import (
     Delivery,
@@ -25,14 +27,17 @@ from .model import (
     Message,
     Outcome,
     Plan,
+    Step,
+    StepRecord,
+    StepStatus,
 )
-from .ports import Channel, Clock, Ledger, Site, Target
+from .ports import Channel, Clock, Ledger, Platform, Site, Target
 
 __all__ = ["Notice", "Policy", "Response"]
 
 LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
 LAST_WORDS_SECONDS = 10.0  # what an interrupted rollback may take to say so
-
+UNDONE = (StepStatus.FAILED, StepStatus.SKIPPED)
 
 Notice = Callable[[str], None]
 """Called with what is being done, for people who wait."""
@@ -52,6 +57,7 @@ class Policy:
     error_poll_seconds: float = 2.0
     healthy_in_a_row: int = 3
     restore_timeout_seconds: float = 300.0
+    api_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +71,40 @@ class Response:
     clock: Clock
     policy: Policy
     notice: Notice
+    platform: Platform
 
-    async def carry_out(self, planned: Plan, opened: Incident, *, url: str) -> Incident:
-        """Claim the candidate, do what was planned, make sure at `url`, and tell.
+    async def carry_out(self, planned: Plan, opened: Incident) -> Incident:
+        """Claim the candidate, do what was planned, make sure at its site, and tell.
 
         Raises `AlreadyRollingBack` when somebody else is at it, and `StepFailed` for
         what nobody thought of; that, too, leaves an incident and a call for help.
         """
         with suppress(LedgerUnreachable):
-            await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
+            await self._claim(opened)
         journal: list[JournalEntry] = []
         try:
-            return await self._carry_out(planned, opened, url, journal)
+            return await self._carry_out(planned, opened, journal)
         except BaseException as error:
             await self._interrupted(replace(opened, journal=tuple(journal)), error)
             if isinstance(error, Exception):
                 raise StepFailed(f"The rollback broke off: {error!r}.") from error
             raise
 
+    async def _claim(self, opened: Incident) -> None:
+        """Claim every part's candidate, or none."""
+        held: list[Incident] = []
+        for claim in incident.claims(opened):
+            try:
+                await self.ledger.open_incident(claim, lease_seconds=LEASE_SECONDS)
+            except AlreadyRollingBack as error:
+                for mine in held:
+                    given_up = replace(mine, outcome=Outcome.REFUSED)
+                    await self._keep(replace(given_up, detail=error.message, also=()))
+                raise
+            held.append(claim)
+
     async def _carry_out(
-        self, planned: Plan, opened: Incident, url: str, journal: list[JournalEntry]
+        self, planned: Plan, opened: Incident, journal: list[JournalEntry]
     ) -> Incident:
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
@@ -102,7 +122,7 @@ class Response:
             done = await execute.execute(
                 planned, self.targets, clock=self.clock, journal=write
             )
-            seen = await self._verify(url, planned, opened, done)
+            seen = await self._verify(planned, opened, done)
         return await self._concluded(opened, done, seen, tuple(journal), told)
 
     async def _concluded(
@@ -158,11 +178,18 @@ class Response:
             steps=done.steps,
             flows=seen.flows,
             journal=journal,
+            auto_assign=await self._auto_assign(),
         )
         if await self._tell(announce.outcome(ended), told):
             clocks = replace(clocks, communicated_at=self.clock.now())
         phases = incident.phases(clocks, self.policy.budgets)
         return await self._close(replace(ended, phases=phases, deliveries=tuple(told)))
+
+    async def _auto_assign(self) -> bool | None:
+        """Whether new builds go live by themselves from now on; None if not known."""
+        with suppress(Unreachable):
+            return await self.platform.auto_assigns()
+        return None
 
     async def _tell(self, message: Message, told: list[Delivery]) -> bool:
         """Whether every channel took it; there must be one."""
@@ -171,36 +198,57 @@ class Response:
         return bool(sent) and all(delivery.problem is None for delivery in sent)
 
     async def _verify(
-        self, url: str, planned: Plan, opened: Incident, done: execute.Execution
+        self, planned: Plan, opened: Incident, done: execute.Execution
     ) -> verify.Restoration:
-        if not done.complete:
-            failed = "; ".join(f"{s.name}: {s.detail}" for s in done.steps)
-            return verify.Restoration(detail=failed)
-        self.notice(f"making sure at {url}: health, then the critical flows")
+        """Each part that went back is measured, also when another one did not."""
+        seen: dict[str, verify.Restoration] = {}
+
+        async def look(step: Step, record: StepRecord) -> None:
+            seen[step.target] = await self._restored(step, record, opened)
+
+        async with anyio.create_task_group() as group:
+            for step, record in zip(planned.steps, done.steps, strict=True):
+                if step.site or record.status in UNDONE:
+                    group.start_soon(look, step, record)
+        order = [s.target for s in planned.steps if s.target in seen]
+        return verify.together({target: seen[target] for target in order})
+
+    async def _restored(
+        self, step: Step, record: StepRecord, opened: Incident
+    ) -> verify.Restoration:
+        if record.status in UNDONE:
+            return verify.Restoration(detail=f"{record.name}: {record.detail}")
+        self.notice(f"making sure at {step.site}: health, then the critical flows")
+        first = step.target == opened.part
         return await verify.until_restored(
             self.site,
-            url,
-            deployment=planned.to_deployment,
+            step.site,
+            deployment=step.to_deployment,
             in_a_row=self.policy.healthy_in_a_row,
-            token=opened.id,
+            token=opened.id if first else f"{opened.id}-{step.target}",
             timeout_seconds=self.policy.restore_timeout_seconds,
             clock=self.clock,
         )
 
     async def _close(self, ended: Incident) -> Incident:
-        """What was rolled back is never gone back to by itself."""
-        with suppress(UnknownDeployment, LedgerUnreachable):
-            await self.ledger.set_health(
-                ended.from_deployment,
-                ended.environment,
-                HealthStatus.FAILING,
-                self.clock.now(),
-            )
+        """What was rolled back is never gone back to by itself.
+
+        What an undoing goes away from is as good as it was.
+        """
+        for claim in incident.claims(ended) if ended.undoes is None else ():
+            with suppress(UnknownDeployment, LedgerUnreachable):
+                await self.ledger.set_health(
+                    claim.from_deployment,
+                    claim.environment,
+                    HealthStatus.FAILING,
+                    self.clock.now(),
+                )
         return await self._keep(ended)
 
     async def _keep(self, ended: Incident) -> Incident:
         try:
-            await self.ledger.save_incident(ended)
+            for claim in incident.claims(ended):
+                await self.ledger.save_incident(claim)
         except LedgerUnreachable as error:
             unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
             return replace(ended, detail=unsaved)
@@ -227,8 +275,7 @@ class Response:
         detail = f"{why}; what is live has to be looked at"
         cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
         with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            with suppress(LedgerUnreachable):
-                await self.ledger.save_incident(cut)
+            await self._keep(cut)
             message = announce.outcome(cut)
             await announce.announce(self.channels, message, clock=self.clock)
 

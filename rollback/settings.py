@@ -50,11 +50,15 @@ class Settings(BaseSettings):
     ledger_url: SecretStr | None = _named(
         "ROLLBACK_LEDGER_URL", "DATABASE_URL", default=None
     )
+    # The application's own; the ledger's where that has none.
+    database_url: SecretStr | None = _named("DATABASE_URL", default=None)
     redis_url: SecretStr | None = _named("REDIS_URL", "UPSTASH_REDIS_URL", default=None)
     site_url: str | None = None
+    api_url: str | None = None
     vercel_token: SecretStr | None = _named("VERCEL_TOKEN", default=None)
     vercel_team_id: str | None = _named("VERCEL_TEAM_ID", default=None)
     vercel_project_id: str | None = _named("VERCEL_PROJECT_ID", default=None)
+    vercel_api_project_id: str | None = _named("VERCEL_API_PROJECT_ID", default=None)
     vercel_bypass_secret: SecretStr | None = _named(
         "VERCEL_AUTOMATION_BYPASS_SECRET", default=None
     )
@@ -67,6 +71,8 @@ class Settings(BaseSettings):
     prometheus_token: SecretStr | None = _named("PROMETHEUS_TOKEN", default=None)
     slack_webhook_url: SecretStr | None = _named("SLACK_WEBHOOK_URL", default=None)
     fingerprint_key: SecretStr | None = None
+    # What the ledger is told when it can be reached again.
+    spool: Path = Path(".rollback/spool")
 
     # What is bad (the spec's decision matrix)
     error_rate: float = Field(default=0.05, gt=0, lt=1)
@@ -107,6 +113,8 @@ class Settings(BaseSettings):
     # How it is made sure
     healthy_in_a_row: int = Field(default=3, ge=1)
     move_timeout_seconds: float = Field(default=180, gt=0)
+    # How long a purge is asked for again, and then looked for at the edge.
+    purge_timeout_seconds: float = Field(default=30, gt=0)
 
     # The spec's time budgets
     identify_budget_seconds: float = 120

@@ -1,14 +1,35 @@
 """Stage 1: which deployments there were, and which one is the last stable."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .errors import NoStableDeployment, NotATarget, Refused, UnknownDeployment
-from .model import DeploymentVersion, HealthStatus, PlatformDeployment
+from .errors import (
+    LedgerUnreachable,
+    NoStableDeployment,
+    NotATarget,
+    Refused,
+    UnknownDeployment,
+)
+from .model import (
+    DeploymentVersion,
+    EnvironmentVariable,
+    Health,
+    HealthStatus,
+    PlatformDeployment,
+)
 from .ports import Clock, Ledger, Platform
 
-__all__ = ["KEPT", "Deployments", "last_stable", "require_passing", "version"]
+__all__ = [
+    "KEPT",
+    "Deployments",
+    "last_served",
+    "last_stable",
+    "require_healthy",
+    "require_passing",
+    "version",
+]
 
 KEPT = 10  # the spec: "Keep last 10 deployments available for instant rollback"
 
@@ -20,6 +41,8 @@ def version(
     at: datetime,
     git_sha: str,
     migration: str,
+    part: str = "application",
+    variables: tuple[EnvironmentVariable, ...] = (),
 ) -> DeploymentVersion:
     """The record of a deployment that just went out; its health is not known yet."""
     return DeploymentVersion(
@@ -29,6 +52,8 @@ def version(
         timestamp=at,
         git_sha=git_sha,
         db_migration_version=migration,
+        part=part,
+        environment_variables=variables,
     )
 
 
@@ -38,14 +63,19 @@ def may_be_target(deployment: PlatformDeployment) -> bool:
 
 
 async def last_stable(
-    ledger: Ledger, platform: Platform, environment: str, *, candidate: str | None
+    ledger: Ledger,
+    platform: Platform,
+    environment: str,
+    *,
+    candidate: str | None,
+    part: str = "application",
 ) -> DeploymentVersion:
-    """The newest deployment that passed, is not the candidate, and is still there.
+    """The newest of this part that passed, is not the candidate, and is still there.
 
     Raises `NoStableDeployment` when none of the last ten is.
     """
     gone = []
-    for recorded in await ledger.history(environment, limit=KEPT):
+    for recorded in await ledger.history(environment, limit=KEPT, part=part):
         passing = recorded.health_check_status is HealthStatus.PASSING
         if not passing or recorded.deployment_id == candidate:
             continue
@@ -73,14 +103,74 @@ def require_passing(recorded: DeploymentVersion | None, deployment_id: str) -> N
     )
 
 
+async def last_served(
+    platform: Platform, *, candidate: str | None, part: str, environment: str
+) -> DeploymentVersion:
+    """What a rollback goes back to while the ledger cannot be reached.
+
+    The platform does not know what passed. Of its rollback candidates this is the
+    newest that has served production, is not live, and is not what its own last
+    rollback went away from. A gate acts on it too, because
+
+    - the candidate has been proved bad, with users on it, and what this names has
+      carried them before;
+    - it has to pass its whole health check just before (`require_healthy`), also the
+      components that the candidate fails on; one that is unhealthy only on account of a
+      newer schema is refused, as nothing here knows the schema;
+    - it may still be one that was rolled back earlier: then the site is found not
+      restored, from outside, and a person is called. Nothing goes back a second time.
+
+    Raises `NoStableDeployment` when there is none.
+    """
+    live = set((await platform.live()).values())
+    request = await platform.last_request()
+    left = {request.from_deployment} if request and request.kind == "rollback" else ()
+    for deployment in await platform.candidates():
+        passed_over = {candidate, *live, *left}
+        if may_be_target(deployment) and deployment.id not in passed_over:
+            return _unrecorded(deployment, part=part, environment=environment)
+    raise NoStableDeployment(
+        "The ledger cannot be reached, and the platform has no other deployment "
+        "that has served production."
+    )
+
+
+def _unrecorded(
+    deployment: PlatformDeployment, *, part: str, environment: str
+) -> DeploymentVersion:
+    """A deployment as far as the platform alone knows it: nothing of its health."""
+    return version(
+        deployment_id=deployment.id,
+        environment=environment,
+        at=deployment.created_at,
+        git_sha=deployment.git_sha,
+        migration="",
+        part=part,
+    )
+
+
+def require_healthy(health: Health, deployment_id: str) -> None:
+    """Refuse (`NotATarget`) what does not pass its whole health check just now."""
+    if health.healthy:
+        return
+    why = health.problem or f"unhealthy: {', '.join(sorted(health.unhealthy))}"
+    raise NotATarget(
+        f"Whether {deployment_id} ever passed is not known without the ledger, "
+        f"and it does not pass now ({why}).",
+        mend="Restore the ledger, or name a target with --to and --override.",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployments:
-    """The deployments of one environment: as recorded, and as the platform has them."""
+    """The deployments of one part: as recorded, and as the platform has them."""
 
     ledger: Ledger
     platform: Platform
     clock: Clock
     environment: str
+    part: str = "application"
+    notice: Callable[[str], None] = lambda _: None
 
     async def live(self) -> str:
         """The deployment that is live; raises `Refused` when hosts differ."""
@@ -94,8 +184,16 @@ class Deployments:
         return live.pop()
 
     async def recorded(self, deployment_id: str) -> DeploymentVersion:
-        """Its record; raises `UnknownDeployment` without one."""
-        recorded = await self.ledger.find(deployment_id, self.environment)
+        """Its record; raises `UnknownDeployment` without one.
+
+        Without the ledger it is what the platform knows of it.
+        """
+        try:
+            recorded = await self.ledger.find(deployment_id, self.environment)
+        except LedgerUnreachable as error:
+            self.notice(f"what is recorded of {deployment_id} is not known: {error}")
+            known = await self.on_platform(deployment_id)
+            return _unrecorded(known, part=self.part, environment=self.environment)
         if recorded is None:
             raise UnknownDeployment(deployment_id, where="to the ledger")
         return recorded
@@ -113,10 +211,43 @@ class Deployments:
         return replace(deployment, git_sha=recorded.git_sha)
 
     async def stable(self, *, candidate: str) -> DeploymentVersion:
-        """The last stable one; raises `NoStableDeployment`."""
-        return await last_stable(
-            self.ledger, self.platform, self.environment, candidate=candidate
-        )
+        """The last stable one; raises `NoStableDeployment`.
+
+        Without the ledger it is the last one that served (`last_served`).
+        """
+        try:
+            return await last_stable(
+                self.ledger,
+                self.platform,
+                self.environment,
+                candidate=candidate,
+                part=self.part,
+            )
+        except LedgerUnreachable as error:
+            found = await last_served(
+                self.platform,
+                candidate=candidate,
+                part=self.part,
+                environment=self.environment,
+            )
+            self.notice(
+                f"the ledger cannot be asked: {error} The platform's newest one that "
+                f"served before is taken, if it is healthy: {found.deployment_id}"
+            )
+            return found
+
+    async def passed(self, deployment_id: str) -> bool:
+        """Whether it is recorded as passing; False where the ledger cannot say.
+
+        Raises `NotATarget` for what the ledger knows otherwise.
+        """
+        try:
+            recorded = await self.ledger.find(deployment_id, self.environment)
+        except LedgerUnreachable as error:
+            self.notice(f"whether {deployment_id} passed is not known: {error}")
+            return False
+        require_passing(recorded, deployment_id)
+        return True
 
     async def baseline(self, *, candidate: str) -> PlatformDeployment | None:
         """The last stable one as on the platform, to compare with; None without one."""

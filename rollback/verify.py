@@ -1,7 +1,7 @@
 """Stage 6: health and critical flows of what is live now, measured from outside."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from .errors import SettingsInvalid
 from .model import Answer, FlowResult, Health
 from .ports import Clock, Site
 
-__all__ = ["FLOWS", "Restoration", "health_of", "smoke", "until_restored"]
+__all__ = ["FLOWS", "Restoration", "health_of", "smoke", "together", "until_restored"]
 
 HEALTH_TIMEOUT = 10.0  # the app's own checks give up after 2 s each, side by side
 FLOW_TIMEOUT = 15.0  # one request of a flow
@@ -73,6 +73,18 @@ class Restoration:
     at: datetime | None = None
     detail: str
     flows: tuple[FlowResult, ...] = ()
+
+
+def together(parts: Mapping[str, Restoration]) -> Restoration:
+    """What was seen of all parts: restored when each one is, as of the last."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    times = [seen.at for seen in parts.values() if seen.at]
+    return Restoration(
+        at=max(times) if times and len(times) == len(parts) else None,
+        detail="; ".join(f"{part}: {seen.detail}" for part, seen in parts.items()),
+        flows=tuple(flow for seen in parts.values() for flow in seen.flows),
+    )
 
 
 async def until_restored(

@@ -1,11 +1,14 @@
 """Builds the engine from the settings: the only file that names adapters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from . import verify
 from .adapters.clock import RandomTokens, SystemClock
+from .adapters.flags import RedisFlags
 from .adapters.postgres import PostgresLedger
 from .adapters.probes import HttpSite, Probes
 from .adapters.prometheus import Prometheus, Queries
@@ -13,17 +16,40 @@ from .adapters.redis import RedisCounters
 from .adapters.sentry import SentryErrors
 from .adapters.sentry_transactions import SentryTransactions
 from .adapters.slack import SlackWebhook
+from .adapters.spool import Spool
+from .adapters.spooling import SpoolingLedger
 from .adapters.vercel import VercelPlatform
+from .adapters.vercel_cache import VercelCache
+from .adapters.vercel_project import VercelProject
+from .availability import Shelf
 from .decide import Limits
 from .engine import Engine, Policy
+from .environment import fingerprints, read_file
+from .errors import NotATarget, Unreachable
 from .incident import Budgets
-from .model import FlowResult, Signal
-from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site
+from .model import EnvironmentVariable, FlowResult, Signal
+from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site, Target
 from .response import Notice
 from .settings import Settings
+from .switch import Switch
+from .targets.api import Api
 from .targets.application import Application
+from .targets.flags import EdgeCache, Flags
 
-__all__ = ["engine", "ledger", "limits", "now", "site", "smoke"]
+__all__ = [
+    "engine",
+    "ledger",
+    "limits",
+    "now",
+    "project",
+    "shelf",
+    "site",
+    "smoke",
+    "switch",
+    "variables",
+]
+
+T = TypeVar("T")
 
 
 def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
@@ -48,10 +74,63 @@ def limits(settings: Settings, *, confidence: float | None = None) -> Limits:
 
 
 @asynccontextmanager
-async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger alone."""
-    yield PostgresLedger(
+async def ledger(
+    settings: Settings, *, notice: Notice = lambda _: None
+) -> AsyncIterator[Ledger]:
+    """The ledger alone; what it cannot be told is kept in the spool."""
+    known = PostgresLedger(
         settings.need("ledger_url", purpose="to know what was deployed")
+    )
+    spool = Spool(settings.spool)
+    yield SpoolingLedger(known, spool, tokens=RandomTokens(), notice=notice)
+
+
+PROJECTS = {"application": "vercel_project_id", "api": "vercel_api_project_id"}
+
+
+def shelf(settings: Settings, *, part: str, notice: Notice) -> Shelf:
+    """What the platform keeps of a part, where its project is set."""
+    known = settings.vercel_token and getattr(settings, PROJECTS[part])
+    return Shelf(
+        platform=_vercel(VercelPlatform, settings, PROJECTS[part]) if known else None,
+        project=project(settings, part=part) if known else None,
+        now=now(),
+        notice=notice,
+    )
+
+
+def project(settings: Settings, *, part: str = "application") -> VercelProject:
+    """The settings of a part's project on the platform."""
+    return _vercel(VercelProject, settings, PROJECTS[part])
+
+
+async def variables(
+    settings: Settings, *, part: str, text: str | None, notice: Notice
+) -> tuple[EnvironmentVariable, ...]:
+    """The environment that is recorded: of a `.env` file's text, or the platform's.
+
+    That it cannot be read is no reason not to record a deployment.
+    """
+    key = settings.fingerprint_key
+    secret = key.get_secret_value() if key else None
+    if text is not None:
+        return fingerprints(read_file(text), secret)
+    try:
+        found = await project(settings, part=part).variables()
+    except (Unreachable, NotATarget) as error:
+        notice(f"the environment variables are not recorded: {error.message}")
+        return ()
+    return fingerprints(found, secret)
+
+
+def _vercel(
+    kind: Callable[..., T], settings: Settings, project: str = "vercel_project_id"
+) -> T:
+    return kind(
+        token=settings.need("vercel_token", purpose="to ask the platform"),
+        team_id=settings.vercel_team_id,
+        project_id=settings.need(project, purpose="to ask the platform"),
+        url=settings.vercel_api_url,
     )
 
 
@@ -77,13 +156,17 @@ async def engine(
 ) -> AsyncIterator[Engine]:
     """The engine of one environment; raises `SettingMissing` for what it needs."""
     clock = SystemClock()
-    platform = VercelPlatform(
-        token=settings.need("vercel_token", purpose="to ask the platform"),
-        team_id=settings.vercel_team_id,
-        project_id=settings.need("vercel_project_id", purpose="to ask the platform"),
-        url=settings.vercel_api_url,
+    platform = _vercel(VercelPlatform, settings)
+    api = settings.vercel_api_project_id and _vercel(
+        VercelPlatform, settings, "vercel_api_project_id"
     )
-    async with ledger(settings) as book, site(settings) as outside:
+    seconds = settings.move_timeout_seconds
+    targets: dict[str, Target] = {
+        "application": Application(platform, timeout_seconds=seconds)
+    }
+    if api:
+        targets["api"] = Api(api, timeout_seconds=seconds)
+    async with ledger(settings, notice=notice) as book, site(settings) as outside:
         yield Engine(
             ledger=book,
             platform=platform,
@@ -91,14 +174,39 @@ async def engine(
             sources=_sources(settings, outside, clock),
             errors=_errors(settings, clock),
             channels=_channels(settings),
-            targets={
-                "application": Application(
-                    platform, timeout_seconds=settings.move_timeout_seconds
-                )
-            },
+            targets=targets,
             clock=clock,
             tokens=RandomTokens(),
             policy=_policy(settings, confidence),
+            notice=notice,
+            api=api or None,
+        )
+
+
+@asynccontextmanager
+async def switch(
+    settings: Settings, *, notice: Notice = lambda _: None
+) -> AsyncIterator[Switch]:
+    """What switches features; raises `SettingMissing` for what it needs."""
+    clock, policy = SystemClock(), _policy(settings, None)
+    flags = RedisFlags(settings.need("redis_url", purpose="to switch flags"))
+    seconds = settings.purge_timeout_seconds
+    cache = _vercel(partial(VercelCache, patience_seconds=seconds), settings)
+    async with ledger(settings, notice=notice) as book, site(settings) as outside:
+        edge = EdgeCache(
+            cache,
+            outside,
+            _vercel(VercelPlatform, settings),
+            site_url=policy.site_url,
+            timeout_seconds=seconds,
+        )
+        yield Switch(
+            ledger=book,
+            channels=_channels(settings),
+            targets={"flags": Flags(flags, clock), "cdn": edge},
+            clock=clock,
+            tokens=RandomTokens(),
+            policy=policy,
             notice=notice,
         )
 
@@ -107,6 +215,7 @@ def _policy(settings: Settings, confidence: float | None) -> Policy:
     return Policy(
         environment=settings.environment,
         site_url=settings.site_url and settings.site_url.rstrip("/"),
+        api_url=settings.api_url and settings.api_url.rstrip("/"),
         limits=limits(settings, confidence=confidence),
         budgets=Budgets(
             identify=settings.identify_budget_seconds,

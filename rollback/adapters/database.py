@@ -25,7 +25,7 @@ from psycopg.rows import DictRow, dict_row
 
 from rollback.errors import SettingsInvalid
 
-__all__ = ["Connection", "Database", "shielded"]
+__all__ = ["Connection", "Database", "same_database", "shielded"]
 
 T = TypeVar("T")
 Connection = AsyncConnection[DictRow]
@@ -179,3 +179,9 @@ def _unreadable(reason: str) -> SettingsInvalid:
         mend="Give it as postgresql://user:password@host:port/database, "
         "with %40 for @ and %2F for / in the password.",
     )
+
+
+def same_database(one: str, other: str) -> bool:
+    """Whether two addresses name one database, whoever signs in."""
+    names = {Database(url, statement_timeout_seconds=1.0).name for url in (one, other)}
+    return len(names) == 1

@@ -12,6 +12,7 @@ from rollback.errors import LedgerUnreachable, UnknownDeployment
 from rollback.model import (
     DeploymentVersion,
     EnvironmentVariable,
+    HealthRecord,
     HealthStatus,
     Incident,
     JournalEntry,
@@ -73,11 +74,23 @@ class PostgresLedger:
         return _from_row(rows[0]) if rows else None
 
     async def history(
-        self, environment: str, *, limit: int
+        self, environment: str, *, limit: int, part: str | None = None
     ) -> tuple[DeploymentVersion, ...]:
-        """The latest deployments, newest first."""
-        rows = await self._rows(queries.HISTORY, [environment, limit])
+        """The latest deployments, of one part or of all, newest first."""
+        rows = await self._rows(queries.HISTORY, [environment, part, part, limit])
         return tuple(_from_row(row) for row in rows)
+
+    async def health_history(
+        self, deployment_id: str, environment: str
+    ) -> tuple[HealthRecord, ...]:
+        """Every health status recorded of a deployment, newest first."""
+        rows = await self._rows(queries.HEALTH_HISTORY, [environment, deployment_id])
+        return tuple(
+            HealthRecord(
+                status=HealthStatus(row["status"]), at=row["at"].astimezone(UTC)
+            )
+            for row in rows
+        )
 
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate for this incident; see the port."""
@@ -121,6 +134,17 @@ class PostgresLedger:
                 connection, queries.INCIDENTS, [environment, limit]
             )
         )
+
+    async def writable(self) -> str:
+        """Its name, when it can be written; raises `LedgerUnreachable` otherwise."""
+        (row,) = await self._rows(queries.WRITABLE, [])
+        if not row["writable"]:
+            raise LedgerUnreachable(
+                f"The ledger at {self._database.name} can be read, and not written.",
+                mend="Give its user INSERT and UPDATE in the schema rollback, "
+                "and a primary, not a replica.",
+            )
+        return self._database.name
 
     async def _execute(self, query: LiteralString, values: Any) -> int:
         """How many rows it changed."""
@@ -251,6 +275,7 @@ def _to_row(deployment: DeploymentVersion) -> list[Any]:
         deployment.db_migration_version,
         Jsonb({v.name: v.fingerprint for v in deployment.environment_variables}),
         deployment.health_check_status.value,
+        deployment.part,
     ]
 
 
@@ -268,4 +293,5 @@ def _from_row(row: dict[str, Any]) -> DeploymentVersion:
             for name, fingerprint in sorted(variables)
         ),
         health_check_status=HealthStatus(row["health_check_status"]),
+        part=row["part"],
     )

@@ -2,27 +2,40 @@
 
 from typing import Final
 
-LAST_CREATED: Final = "SELECT to_regclass('rollback.journal_of_incident') AS found"
+LAST_CREATED: Final = (
+    "SELECT to_regclass('rollback.deployment_history_of_part') AS found"
+)
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 RECORD: Final = """
 INSERT INTO rollback.deployment_history AS known
     (environment, vercel_deployment_id, id, "timestamp", git_sha,
-     db_migration_version, environment_variables, health_check_status)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+     db_migration_version, environment_variables, health_check_status, part)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (environment, vercel_deployment_id) DO UPDATE SET
     id = excluded.id, "timestamp" = excluded."timestamp", git_sha = excluded.git_sha,
     db_migration_version = excluded.db_migration_version,
-    environment_variables = excluded.environment_variables
+    environment_variables = excluded.environment_variables, part = excluded.part
 """
 
 SET_HEALTH: Final = """
 WITH known AS (
-    UPDATE rollback.deployment_history SET health_check_status = %(status)s
+    UPDATE rollback.deployment_history AS recorded
+    SET health_check_status = CASE WHEN EXISTS (
+            SELECT 1 FROM rollback.health_status AS later
+            WHERE later.environment = recorded.environment
+              AND later.vercel_deployment_id = recorded.vercel_deployment_id
+              AND later.at > %(at)s)
+        THEN recorded.health_check_status ELSE %(status)s END
     WHERE environment = %(environment)s AND vercel_deployment_id = %(deployment)s
     RETURNING environment, vercel_deployment_id)
 INSERT INTO rollback.health_status (environment, vercel_deployment_id, status, at)
 SELECT environment, vercel_deployment_id, %(status)s, %(at)s FROM known
+"""
+
+HEALTH_HISTORY: Final = """
+SELECT status, at FROM rollback.health_status
+WHERE environment = %s AND vercel_deployment_id = %s ORDER BY at DESC, number DESC
 """
 
 FIND: Final = """
@@ -31,8 +44,18 @@ WHERE environment = %s AND vercel_deployment_id = %s
 """
 
 HISTORY: Final = """
-SELECT * FROM rollback.deployment_history WHERE environment = %s
+SELECT * FROM rollback.deployment_history
+WHERE environment = %s AND (%s::text IS NULL OR part = %s)
 ORDER BY "timestamp" DESC, recorded DESC LIMIT %s
+"""
+
+WRITABLE: Final = """
+SELECT has_table_privilege('rollback.deployment_history', 'INSERT')
+    AND has_table_privilege('rollback.deployment_history', 'UPDATE')
+    AND has_table_privilege('rollback.incidents', 'INSERT')
+    AND has_table_privilege('rollback.incidents', 'UPDATE')
+    AND has_table_privilege('rollback.journal', 'INSERT')
+    AND current_setting('transaction_read_only') = 'off' AS writable
 """
 
 OTHER: Final = """

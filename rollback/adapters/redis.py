@@ -18,10 +18,23 @@ from redis.exceptions import RedisError
 from rollback.errors import SettingsInvalid, SourceDown
 from rollback.model import Counts, PlatformDeployment
 
-__all__ = ["RedisCounters"]
+__all__ = ["CLOSE_SECONDS", "RedisCounters", "place"]
 
 CLOSE_SECONDS = 1.0
 FIELDS = ("requests", "failed", "slow")
+
+
+def place(url: str) -> str:
+    """Where this Redis is, without the password; `SettingsInvalid` if it is no URL."""
+    try:
+        facts = parse_url(url)
+    except ValueError:
+        # Without the cause, which may show the password.
+        raise SettingsInvalid(
+            "The address of Redis cannot be read.",
+            mend="Give it as redis://user:password@host:port, or with rediss://.",
+        ) from None
+    return f"{facts.get('host', 'localhost')}:{facts.get('port', 6379)}"
 
 
 class RedisCounters:
@@ -35,15 +48,7 @@ class RedisCounters:
 
     def __init__(self, url: str, *, timeout_seconds: float = 3.0) -> None:
         self._url, self._timeout = url, timeout_seconds
-        try:
-            facts = parse_url(url)
-        except ValueError:
-            # Without the cause, which may show the password.
-            raise SettingsInvalid(
-                "The address of Redis cannot be read.",
-                mend="Give it as redis://user:password@host:port, or with rediss://.",
-            ) from None
-        self._where = f"{facts.get('host', 'localhost')}:{facts.get('port', 6379)}"
+        self._where = place(url)
 
     def watching(
         self,

@@ -57,3 +57,10 @@ CREATE TABLE IF NOT EXISTS rollback.journal (
 );
 
 CREATE INDEX IF NOT EXISTS journal_of_incident ON rollback.journal (incident_id, at, number);
+
+-- the application, or the API: a project of its own. Older records are the application's
+ALTER TABLE rollback.deployment_history
+    ADD COLUMN IF NOT EXISTS part text NOT NULL DEFAULT 'application';
+
+CREATE INDEX IF NOT EXISTS deployment_history_of_part
+    ON rollback.deployment_history (environment, part, "timestamp" DESC, recorded DESC);

@@ -7,64 +7,41 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-import stamina
-from anyio import fail_after
 
-from rollback.errors import NotATarget, PlatformDenied, PlatformUnreachable
-from rollback.model import AliasRequest, PlatformDeployment
+from rollback.errors import NotATarget
+from rollback.model import AliasRequest, PlatformDeployment, RollingRelease
 
 from . import web
+from .vercel_api import CONFLICT, UNKNOWN, VercelApi, accepted, read_as
 
 __all__ = ["VercelPlatform"]
 
 T = TypeVar("T")
 
-UNKNOWN = 404
-CONFLICT = 409
-DENIED = frozenset({401, 402, 403})
-UNSUITABLE = frozenset({400, 404, 409, 410, 422})
-
-ATTEMPTS = 4
+QUEUED = 202
 PAGE = 100
 PAGES = 20
+AUTOMATIC = ".vercel.app"  # branches and deployments get such names by themselves
+PROJECT_ID = "prj_"
 DESCRIPTION_LENGTH = 250
 SHA_KEYS = ("githubCommitSha", "gitlabCommitSha", "bitbucketCommitSha")
 
 
-class VercelPlatform:
-    """One Vercel project (port `Platform`). `timeout_seconds` is for each request.
-
-    Reads are sent up to four times; requests that change something once.
-    """
-
-    def __init__(
-        self,
-        *,
-        token: str,
-        team_id: str | None,
-        project_id: str,
-        url: str = "https://api.vercel.com",
-        timeout_seconds: float = 10.0,
-    ) -> None:
-        self._project = project_id
-        self._team = {"teamId": team_id} if team_id else {}
-        self._timeout = timeout_seconds
-        self._client = web.client(
-            timeout_seconds=timeout_seconds,
-            base_url=url,
-            headers={"authorization": f"Bearer {token}"},
-        )
+class VercelPlatform(VercelApi):
+    """One Vercel project (port `Platform`)."""
 
     async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
         """One deployment, by id or by a host that it serves; None if unknown."""
         response = await self._read(f"/v13/deployments/{quote(id_or_host, safe=':')}")
         if response.status_code == UNKNOWN:
             return None
-        return _read_as(_deployment, _accepted(response))
+        found = read_as(_deployment, accepted(response))
+        owner = read_as(_owner, response)
+        return found if owner in (None, await self._id()) else None
 
     async def production_hosts(self) -> tuple[str, ...]:
         """The hosts on which production is served."""
-        return _read_as(_hosts, await self._project_now())
+        return read_as(_hosts, await self._project_now())
 
     async def site_url(self) -> str:
         """The first production host, with its scheme."""
@@ -82,26 +59,56 @@ class VercelPlatform:
         found = {host: await self.deployment(host) for host in hosts}
         return {host: served.id for host, served in found.items() if served}
 
+    async def candidates(self) -> tuple[PlatformDeployment, ...]:
+        """The latest builds that it would roll production back to, newest first."""
+        response = await self._read(
+            "/v6/deployments",
+            projectId=self._project,
+            target="production",
+            state="READY",
+            rollbackCandidate="true",
+            limit=str(PAGE),
+        )
+        return read_as(_listed, accepted(response))
+
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
-        query = {
-            "projectId": self._project,
-            "rollbackDeploymentId": deployment_id,
-            "limit": str(PAGE),
-        }
-        hosts: list[str] = []
-        for _ in range(PAGES):
-            response = await self._read("/v4/aliases", **query)
-            page, more = _read_as(_aliases, _accepted(response))
-            hosts.extend(page)
-            if more is None:
-                break
-            query["until"] = more
-        return tuple(hosts)
+        query = {"projectId": self._project, "rollbackDeploymentId": deployment_id}
+        return await self._all("/v4/aliases", query, _aliases)
+
+    async def other_hosts(self, deployment_id: str) -> tuple[str, ...]:
+        """Custom aliases: Vercel moves the project's own domains, and leaves these."""
+        path = f"/v2/deployments/{quote(deployment_id)}/aliases"
+        leading = read_as(_aliases, accepted(await self._read(path)))
+        own = await self.production_hosts()
+        return tuple(
+            host for host in leading if host not in own and not host.endswith(AUTOMATIC)
+        )
+
+    async def rolling_release(self) -> RollingRelease | None:
+        """The release that is being rolled out in stages now, if there is one."""
+        path = f"/v1/projects/{quote(self._project)}/rolling-release"
+        response = await self._read(path, state="ACTIVE")
+        if response.status_code == UNKNOWN:
+            return None
+        return read_as(_rolling, accepted(response))
 
     async def last_request(self) -> AliasRequest | None:
         """The last request to move the aliases, whoever made it."""
-        return _read_as(_alias_request, await self._project_now())
+        return read_as(_alias_request, await self._project_now())
+
+    async def auto_assigns(self) -> bool | None:
+        """False since a rollback: new production builds do not go live by themselves.
+
+        `lastRollbackTarget` would be null all the while.
+        """
+        return read_as(_auto_assigns, await self._project_now())
+
+    async def set_auto_assign(self, *, on: bool) -> None:
+        """Put the setting back that a promotion changes."""
+        path = f"/v9/projects/{quote(self._project)}"
+        wanted = {"autoAssignCustomDomains": on}
+        accepted(await self._ask_once(path, {}, json=wanted, method="PATCH"))
 
     async def roll_back(self, deployment_id: str, *, description: str) -> None:
         """Ask once to move production to this deployment; see the port."""
@@ -109,89 +116,41 @@ class VercelPlatform:
             f"/v1/projects/{quote(self._project)}/rollback/{quote(deployment_id)}",
             {"description": description[:DESCRIPTION_LENGTH]},
         )
-        said = web.sentence(response).lower()
-        if response.status_code != CONFLICT or "already" not in said:
-            _accepted(response)
+        if not _is_so_already(response):
+            accepted(response)
+
+    async def promote(self, deployment_id: str) -> bool:
+        """Ask once to move production forward to this deployment; see the port."""
+        path = f"/v10/projects/{quote(self._project)}/promote/{quote(deployment_id)}"
+        response = await self._ask_once(path, {}, json={})
+        return _is_so_already(response) or accepted(response).status_code != QUEUED
 
     async def assign(self, deployment_id: str, host: str) -> None:
         """Point one host at a deployment; already so is fine."""
         path = f"/v2/deployments/{quote(deployment_id)}/aliases"
         response = await self._ask_once(path, {}, json={"alias": host})
         if response.status_code != CONFLICT:
-            _accepted(response)
+            accepted(response)
 
-    async def _project_now(self) -> httpx.Response:
-        """Without `rollbackInfo` the last request is null even after a success."""
-        path = f"/v9/projects/{quote(self._project)}"
-        response = await self._read(path, rollbackInfo="true")
-        if response.status_code == UNKNOWN:
-            raise PlatformDenied(
-                f"Vercel does not know the project {self._project} in this team."
-            )
-        return _accepted(response)
+    async def _all(
+        self, path: str, query: Mapping[str, str], read: Callable[[Any], list[T]]
+    ) -> tuple[T, ...]:
+        """What is on all pages of a list."""
+        asked, found = {**query, "limit": str(PAGE)}, list[T]()
+        for _ in range(PAGES):
+            response = accepted(await self._read(path, **asked))
+            found.extend(read_as(read, response))
+            more = read_as(_next_page, response)
+            if more is None:
+                break
+            asked["until"] = more
+        return tuple(found)
 
-    async def _read(self, path: str, **query: str) -> httpx.Response:
-        """Send a request that changes nothing, again where that may help."""
-        try:
-            async for attempt in stamina.retry_context(
-                on=web.worth_retrying,
-                attempts=ATTEMPTS,
-                timeout=2 * self._timeout,
-                wait_max=2.0,
-                wait_jitter=0.2,
-            ):
-                with attempt:
-                    response = await self._send("GET", path, query)
-                    web.raise_if_passing(response)
-        except web.TryAgain as error:
-            return error.response
-        except web.LOST as error:
-            raise PlatformUnreachable(
-                f"Vercel's API at {self._client.base_url} does not answer: "
-                f"{web.reason(error)}."
-            ) from error
-        return response
-
-    async def _ask_once(
-        self, path: str, query: Mapping[str, str], *, json: Any = None
-    ) -> httpx.Response:
-        try:
-            return await self._send("POST", path, query, json=json)
-        except web.LOST as error:
-            raise PlatformUnreachable(
-                f"No answer from Vercel to POST {path}, which it may have taken: "
-                f"{web.reason(error)}."
-            ) from error
-
-    async def _send(
-        self, method: str, path: str, query: Mapping[str, str], *, json: Any = None
-    ) -> httpx.Response:
-        with fail_after(self._timeout):
-            return await self._client.request(
-                method, path, params={**query, **self._team}, json=json
-            )
-
-
-def _accepted(response: httpx.Response) -> httpx.Response:
-    """The response if it is a success; otherwise the error that it stands for."""
-    if response.is_success:
-        return response
-    request, said = response.request, web.sentence(response)
-    asked = f"{request.method} {request.url.path}"
-    if response.status_code in DENIED:
-        raise PlatformDenied(f"Vercel refused {asked}: {said}.")
-    if response.status_code in UNSUITABLE:
-        raise NotATarget(f"Vercel cannot do {asked}: {said}.")
-    raise PlatformUnreachable(f"Vercel could not answer {asked}: {said}.")
-
-
-def _read_as(read: Callable[[Any], T], response: httpx.Response) -> T:
-    try:
-        return read(response.json())
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise PlatformUnreachable(
-            f"Vercel's answer to {response.request.url.path} cannot be read: {error!r}."
-        ) from error
+    async def _id(self) -> str:
+        """The id of the project, of which the settings may know the name alone."""
+        if self._project.startswith(PROJECT_ID):
+            return self._project
+        return read_as(lambda body: str(body["id"]), await self._project_now())
 
 
 def _deployment(body: Any) -> PlatformDeployment:
@@ -205,7 +164,7 @@ def _deployment(body: Any) -> PlatformDeployment:
     if candidate is None:
         candidate = body.get("target") == "production"
     return PlatformDeployment(
-        id=body["id"],
+        id=body.get("id") or body["uid"],
         url=with_scheme(body["url"]),
         git_sha=next((meta[key] for key in SHA_KEYS if meta.get(key)), ""),
         created_at=_time(body["createdAt"]),
@@ -215,15 +174,51 @@ def _deployment(body: Any) -> PlatformDeployment:
     )
 
 
+def _listed(body: Any) -> tuple[PlatformDeployment, ...]:
+    """A list calls `uid` what one deployment calls `id`."""
+    return tuple(
+        _deployment({**each, "id": each["uid"]}) for each in body["deployments"]
+    )
+
+
 def _hosts(body: Any) -> tuple[str, ...]:
     production = (body.get("targets") or {}).get("production") or {}
     return tuple(production.get("alias") or ())
 
 
-def _aliases(body: Any) -> tuple[list[str], str | None]:
-    """The hosts of one page, and where the next one begins."""
+def _owner(body: Any) -> str | None:
+    owner: str | None = body.get("projectId")
+    return owner
+
+
+def _aliases(body: Any) -> list[str]:
+    return [alias["alias"] for alias in body["aliases"]]
+
+
+def _next_page(body: Any) -> str | None:
     more = (body.get("pagination") or {}).get("next")
-    return [a["alias"] for a in body["aliases"]], None if more is None else str(more)
+    return None if more is None else str(more)
+
+
+def _rolling(body: Any) -> RollingRelease | None:
+    release = body.get("rollingRelease")
+    if not release or release.get("state") != "ACTIVE":
+        return None
+    return RollingRelease(
+        base=release["currentDeployment"]["id"],
+        canary=release["canaryDeployment"]["id"],
+    )
+
+
+def _auto_assigns(body: Any) -> bool | None:
+    on = body.get("autoAssignCustomDomains")
+    return None if on is None else bool(on)
+
+
+def _is_so_already(response: httpx.Response) -> bool:
+    """409 "already the current production deployment" is no error."""
+    said = web.sentence(response).lower()
+    return response.status_code == CONFLICT and "already" in said
 
 
 def _alias_request(body: Any) -> AliasRequest | None:

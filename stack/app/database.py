@@ -28,7 +28,6 @@ from stack.app.errors import (
     InvalidInput,
 )
 
-POOL_SIZE = 40  # of fixed size: the pool grows one by one, too slowly on a slow route
 ACQUIRE_S = 5.0
 CONNECT_S = 4  # signing in takes three round trips, also on a slow route
 STATEMENT_S = 4
@@ -45,7 +44,8 @@ Row = dict[str, Any]
 class Database:
     """The pool of one deployment. A lost database is `DatabaseConnectionLost`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int) -> None:
+        self._connections = connections
         self._waiting: set[asyncio.Task[Connection]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -55,8 +55,8 @@ class Database:
                 "prepare_threshold": None,  # preparing is a round trip of its own
                 "row_factory": dict_row,
             },
-            min_size=POOL_SIZE,
-            max_size=POOL_SIZE,
+            min_size=connections,
+            max_size=connections,
             open=False,
             reconnect_timeout=_RETRY_S,
             reconnect_failed=self._give_up,
@@ -136,14 +136,14 @@ class Database:
         """
         while True:
             await asyncio.sleep(_KEEP_S)
-            if self._pool.get_stats()["pool_size"] == POOL_SIZE:
+            if self._pool.get_stats()["pool_size"] == self._connections:
                 continue
             with contextlib.suppress(AppError):
                 async with self._connection():
                     pass  # the database is there
                 size = max(1, self._pool.get_stats()["pool_size"])
-                await self._pool.resize(size, POOL_SIZE)
-                await self._pool.resize(POOL_SIZE)
+                await self._pool.resize(size, self._connections)
+                await self._pool.resize(self._connections)
 
 
 class Heartbeat:

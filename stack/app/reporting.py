@@ -15,7 +15,8 @@ class Reporter:
     """Hands events to Sentry's own thread, which drops them rather than wait."""
 
     def __init__(self, settings: Settings) -> None:
-        sentry_sdk.init(
+        # A client of its own: several deployments may run in one process.
+        self._client = sentry_sdk.Client(
             settings.sentry_dsn,
             release=settings.git_sha,
             environment=settings.environment,
@@ -26,7 +27,7 @@ class Reporter:
             max_breadcrumbs=0,
             include_local_variables=False,  # they hold addresses and passwords
         )
-        sentry_sdk.set_tag("deployment", settings.deployment)
+        self._deployment = settings.deployment
         self._sent: dict[str, tuple[int, int]] = {}
 
     def report(self, error: Exception, code: str) -> None:
@@ -34,6 +35,8 @@ class Reporter:
         if not self._may_send(code):
             return
         with sentry_sdk.new_scope() as scope:
+            scope.set_client(self._client)
+            scope.set_tag("deployment", self._deployment)
             scope.set_tag("error_code", code)
             scope.fingerprint = [code]
             if isinstance(error, AppError):
@@ -43,7 +46,7 @@ class Reporter:
 
     async def close(self) -> None:
         """Send what is still to be sent, within a second."""
-        await asyncio.to_thread(sentry_sdk.flush, 1.0)
+        await asyncio.to_thread(self._client.close, 1.0)
 
     def _may_send(self, code: str) -> bool:
         now = int(time.monotonic())

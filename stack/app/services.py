@@ -32,7 +32,7 @@ class Services:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Make the clients; nothing is connected yet."""
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, settings.connections)
         stripe = Stripe(
             settings.stripe_url, settings.stripe_key, settings.stripe_webhook_secret
         )

@@ -22,6 +22,8 @@ class Settings:
     auth_url: str
     auth_key: str = field(repr=False)
     sentry_dsn: str = field(repr=False)
+    # Of fixed size: the pool grows one by one, too slowly on a slow route.
+    connections: int = 40
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

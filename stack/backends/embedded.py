@@ -20,6 +20,7 @@ from stack.backends.ready import ask, is_ok, postgres_answers, redis_pings
 from stack.backends.servers import Readiness, Servers
 from stack.backends.state import Database, seed_flags
 from stack.backends.world import (
+    COLOURS,
     PORT_NAMES,
     RELEASES,
     ROOT,
@@ -76,7 +77,7 @@ class EmbeddedStack:
         )
         self.deployments = deployments
         self.git_shas = git_shas
-        self.deployment_urls = {r: self._world.url(r) for r in RELEASES}
+        self.deployment_urls = {n: self._world.url(n) for n in deployments}
         self.addresses = self._world.addresses
         self.environment = self._world.environment
         self.faults = Faults(self.addresses["toxiproxy"])
@@ -136,7 +137,7 @@ class EmbeddedStack:
         if live != RELEASES[-1]:
             body = json.dumps({"deployment": self.deployments[live]})
             self._tell("platform", "/_control/live", body)
-        self._servers.wait(list(map(self._app, RELEASES)), START_SECONDS)
+        self._servers.wait(self._apps(), START_SECONDS)
 
     def logs(self, name: str) -> str:
         """Give all that a server has written so far.
@@ -182,7 +183,7 @@ class EmbeddedStack:
         for release in RELEASES:
             self._spawn_python("app", name=release, env=self._world.app(release))
         self._wait(*self._base())
-        self._wait(*map(self._app, RELEASES))
+        self._wait(*self._apps())
         self.ready_seconds = time.monotonic() - self._began
 
     def _toxiproxy(self) -> list[str]:
@@ -217,11 +218,13 @@ class EmbeddedStack:
             Readiness("platform", partial(is_ok, states[-1])),
         ]
 
-    def _app(self, release: str) -> Readiness:
-        """A release that says it is healthy: it has found everything that it needs."""
-        return Readiness(
-            release, partial(is_ok, self._world.url(f"{release}-edge") + "/api/health")
-        )
+    def _apps(self) -> list[Readiness]:
+        """Releases that say they are healthy: they have found all that they need."""
+        ports = {r: f"{r}-edge" for r in RELEASES} | {c: f"{c}-app" for c in COLOURS}
+        return [
+            Readiness(name, partial(is_ok, self._world.url(port) + "/api/health"))
+            for name, port in ports.items()
+        ]
 
     def _create_database(self) -> None:
         try:

@@ -12,10 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 RELEASES = ("v1", "v2")
 DEPENDENCIES = ("postgres", "redis", "stripe", "auth", "edge")
+COLOURS = {"blue": "v1", "green": "v2"}
+"""The API's deployments, and the release whose process runs each."""
 VENDORS = ("stripe", "sentry", "slack", "auth")
 SINGLE = ("edge", "platform", "toxiproxy", "postgres", "redis", *VENDORS)
 ROUTES = tuple(f"{r}-{d}" for r in RELEASES for d in DEPENDENCIES)
 PORT_NAMES = (*SINGLE, *ROUTES, *RELEASES, *(f"{r}-app" for r in RELEASES))
+PORT_NAMES += ("api", *COLOURS, *(f"{c}-app" for c in COLOURS))
 
 STRIPE_KEY = "sk_test_wedsync"
 WEBHOOK_SECRET = "whsec_test_wedsync"
@@ -23,6 +26,7 @@ AUTH_KEY = "auth_test_service_key"
 PLATFORM_TOKEN = "vercel_test_token"
 TEAM = "team_wedsync"
 PROJECT = {"id": "prj_wedsync", "name": "wedsync"}
+API_PROJECT = {"id": "prj_wedsync_api", "name": "wedsync-api"}
 BYPASS_SECRET = "bypass_test_secret"
 SENTRY = {
     "public_key": "0123456789abcdef0123456789abcdef",
@@ -66,7 +70,7 @@ class World:
     @property
     def addresses(self) -> dict[str, str]:
         """Where a person or the engine finds each thing; nothing through the proxy."""
-        web = ("edge", "platform", "toxiproxy", *VENDORS)
+        web = ("edge", "api", "platform", "toxiproxy", *VENDORS)
         return {
             **{name: self.url(name) for name in web},
             "postgres": self.postgres,
@@ -80,6 +84,7 @@ class World:
             "ROLLBACK_ENVIRONMENT": "production",
             "ROLLBACK_LEDGER_URL": self.postgres,
             "ROLLBACK_SITE_URL": self.url("edge"),
+            "ROLLBACK_API_URL": self.url("api"),
             "ROLLBACK_MIGRATIONS": str(ROOT / "stack" / "migrations"),
             "ROLLBACK_FINGERPRINT_KEY": "test_fingerprint_key",
             "DATABASE_URL": self.postgres,
@@ -87,6 +92,7 @@ class World:
             "VERCEL_TOKEN": PLATFORM_TOKEN,
             "VERCEL_TEAM_ID": TEAM,
             "VERCEL_PROJECT_ID": PROJECT["id"],
+            "VERCEL_API_PROJECT_ID": API_PROJECT["id"],
             "VERCEL_AUTOMATION_BYPASS_SECRET": BYPASS_SECRET,
             "VERCEL_API_URL": self.url("platform"),
             "SENTRY_AUTH_TOKEN": SENTRY["auth_token"],
@@ -127,18 +133,40 @@ class World:
                 "project": PROJECT,
                 "bypass_secret": BYPASS_SECRET,
                 "domains": [f"127.0.0.1:{edge}", "wedsync.localhost"],
-                "deployments": [self._deployment(release) for release in RELEASES],
+                "deployments": [
+                    self._deployment(release, self.url(f"{release}-edge"))
+                    for release in RELEASES
+                ],
                 "live": self.deployments[RELEASES[-1]],
+                "others": [self._api_project()],
             }
         )
+
+    def _api_project(self) -> dict[str, Any]:
+        """The API is a project of its own: green was deployed last, and is live."""
+        edge = self.ports["api"]
+        return {
+            "edge_port": edge,
+            "project": API_PROJECT,
+            "domains": [f"127.0.0.1:{edge}", "api.wedsync.localhost"],
+            "deployments": [
+                self._deployment(colour, self.url(f"{colour}-app"))
+                for colour in COLOURS
+            ],
+            "live": self.deployments["green"],
+        }
 
     def app(self, release: str) -> dict[str, str]:
         """The environment of a release's process: dependencies through the proxy."""
         ports = {name: self.ports[f"{release}-{name}"] for name in DEPENDENCIES}
         key, project = SENTRY["public_key"], SENTRY["project_id"]
+        colour = next(c for c, runs in COLOURS.items() if runs == release)
         direct = f"127.0.0.1:{self.ports['postgres']}"
         return {
             "PORT": str(self.ports[f"{release}-app"]),
+            "API_PORT": str(self.ports[f"{colour}-app"]),
+            "API_DEPLOYMENT_ID": self.deployments[colour],
+            "API_GIT_COMMIT_SHA": self.git_shas[colour],
             "RELEASE": release,
             "VERCEL_ENV": "production",
             "VERCEL_DEPLOYMENT_ID": self.deployments[release],
@@ -165,22 +193,23 @@ class World:
             "enabled": True,
         }
 
-    def _deployment(self, release: str) -> dict[str, Any]:
+    def _deployment(self, name: str, upstream: str) -> dict[str, Any]:
         return {
-            "id": self.deployments[release],
-            "name": release,
-            "git_sha": self.git_shas[release],
-            "port": self.ports[release],
-            "upstream": self.url(f"{release}-edge"),
+            "id": self.deployments[name],
+            "name": name,
+            "git_sha": self.git_shas[name],
+            "port": self.ports[name],
+            "upstream": upstream,
         }
 
 
 def identities(seed: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Deployment ids and commits of the releases, the same for the same seed."""
+    """Deployment ids and commits of releases and colours, the same for a seed."""
     dice = random.Random(seed)  # noqa: S311 - names, not keys
     alphabet = string.ascii_letters + string.digits
-    ids = {r: "dpl_" + "".join(dice.choices(alphabet, k=28)) for r in RELEASES}
-    return ids, {r: f"{dice.getrandbits(160):040x}" for r in RELEASES}
+    names = (*RELEASES, *COLOURS)
+    ids = {n: "dpl_" + "".join(dice.choices(alphabet, k=28)) for n in names}
+    return ids, {n: f"{dice.getrandbits(160):040x}" for n in names}
 
 
 def inherited() -> dict[str, str]:

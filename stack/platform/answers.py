@@ -98,7 +98,7 @@ def project(world: World, *, rollback_info: bool) -> dict[str, Any]:
     job = world.job
     asked = rollback_info and job is not None
     config = world.config
-    return _settings() | {
+    return _settings(world) | {
         "id": config.project_id,
         "name": config.project_name,
         "accountId": config.team_id,
@@ -124,6 +124,22 @@ def alias(world: World, host: str) -> dict[str, Any]:
         "deployment": {"id": deployment.id, "url": deployment.url},
         "projectId": world.config.project_id,
         "redirect": None,
+    }
+
+
+def domain(name: str) -> dict[str, Any]:
+    """Give a domain that the team holds, with its name servers elsewhere."""
+    return {
+        "id": alias_id(name),
+        "name": name,
+        "serviceType": "external",
+        "nameservers": [],
+        "intendedNameservers": [],
+        "verified": True,
+        "boughtAt": None,
+        "expiresAt": None,
+        "createdAt": INSTALLED_AT_MS,
+        "creator": {"id": USER_ID, "username": USERNAME, "email": "bot@wedsync.test"},
     }
 
 
@@ -172,24 +188,41 @@ def _common(world: World, deployment: Deployment) -> dict[str, Any]:
     ready = deployment.state == "READY"
     substate = "PROMOTED" if deployment.id in world.promoted else "STAGED"
     host = f"https://vercel.com/{config.team_slug}/{config.project_name}"
-    return {
-        "name": config.project_name,
-        "projectId": config.project_id,
-        "url": deployment.url,
-        "createdAt": world.created_at(deployment),
-        "type": "LAMBDAS",
-        "readyState": deployment.state,
-        "target": "production" if deployment.target == "production" else None,
-        "aliasError": None,
-        "source": "git",
-        "inspectorUrl": f"{host}/{deployment.id}",
-        "creator": {"uid": USER_ID, "username": USERNAME},
-        "meta": {
-            "githubCommitSha": deployment.git_sha,
-            "githubCommitRef": "main",
-            "githubCommitMessage": f"Release {deployment.name}",
-        },
-    } | ({"readySubstate": substate} if ready else {})
+    return (
+        {
+            "name": config.project_name,
+            "projectId": _project_of(world, deployment),
+            "url": deployment.url,
+            "createdAt": world.created_at(deployment),
+            "type": "LAMBDAS",
+            "readyState": deployment.state,
+            "target": "production" if deployment.target == "production" else None,
+            "aliasError": None,
+            "source": "git",
+            "inspectorUrl": f"{host}/{deployment.id}",
+            "creator": {"uid": USER_ID, "username": USERNAME},
+            "meta": {
+                "githubCommitSha": deployment.git_sha,
+                "githubCommitRef": "main",
+                "githubCommitMessage": f"Release {deployment.name}",
+            },
+        }
+        | ({"readySubstate": substate} if ready else {})
+        | _deletion(world, deployment)
+    )
+
+
+def _project_of(world: World, deployment: Deployment) -> str:
+    foreign = deployment.id in world.faults.table.get("foreign", ())
+    return "prj_another" if foreign else world.config.project_id
+
+
+def _deletion(world: World, deployment: Deployment) -> dict[str, Any]:
+    """Give what retention leaves of a deployment: it can be restored for a month."""
+    if deployment.id not in world.deleted:
+        return {}
+    deleted = world.created_at(deployment) + 1_800_000
+    return {"softDeletedByRetention": True, "deleted": deleted}
 
 
 def _production(world: World) -> dict[str, Any]:
@@ -200,7 +233,7 @@ def _production(world: World) -> dict[str, Any]:
     }
 
 
-def _settings() -> dict[str, Any]:
+def _settings(world: World) -> dict[str, Any]:
     resources = {
         "functionDefaultRegions": ["lhr1"],
         "functionDefaultTimeout": 30,
@@ -210,7 +243,7 @@ def _settings() -> dict[str, Any]:
     return {
         "defaultResourceConfig": resources,
         "resourceConfig": resources,
-        "deploymentExpiration": {},
+        "deploymentExpiration": world.retention,
         "directoryListing": False,
         "nodeVersion": "22.x",
         "framework": "nextjs",

@@ -15,22 +15,24 @@ from stack.platform.calls import Call
 from stack.platform.endpoints import ENDPOINTS, Endpoint
 from stack.platform.errors import ApiError
 from stack.platform.limits import Limits
+from stack.platform.projects import Projects
 from stack.platform.world import World
 from stack.serving import control
 
 WRONG_METHOD = 405
 
 
-def build(world: World) -> Starlette:
-    """Build the API of this world, with the controls of the practice stack."""
-    return Api(world).app()
+def build(projects: Projects) -> Starlette:
+    """Build the API of these projects, with the controls of the practice stack."""
+    return Api(projects).app()
 
 
 class Api:
     """Lets calls in, or refuses them, and hands them to their endpoint."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, projects: Projects) -> None:
+        self._projects = projects
+        self._config = projects.first.config
         self._limits = Limits()
 
     def app(self) -> Starlette:
@@ -38,9 +40,11 @@ class Api:
         return Starlette(
             routes=[
                 *self._routes(),
-                *control(self._world.state, self._reset),
+                *control(self._projects.state, self._reset),
                 Route("/_control/faults", self._set_faults, methods=["POST"]),
                 Route("/_control/live", self._set_live, methods=["POST"]),
+                Route("/_control/deleted", self._set_deleted, methods=["POST"]),
+                Route("/_control/retention", self._set_retention, methods=["POST"]),
             ],
             exception_handlers={ApiError: _refuse, HTTPException: self._unknown},
         )
@@ -66,9 +70,10 @@ class Api:
         self._limits.admit(endpoint.name)
         in_team = self._check_team(endpoint, request.query_params)
         body = await _body(request)
-        self._world.faults.refuse(endpoint.name)
+        world = self._asked(request)
+        world.faults.refuse(endpoint.name)
         call = Call(
-            world=self._world,
+            world=world,
             path=request.path_params,
             query=request.query_params,
             body=body,
@@ -76,16 +81,19 @@ class Api:
         )
         return endpoint.handle(call)
 
+    def _asked(self, request: Request) -> World:
+        return self._projects.asked(request.path_params, request.query_params)
+
     def _check_token(self, headers: Mapping[str, str]) -> None:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             message = "The request is missing an authentication token"
             raise ApiError(403, message, missingToken=True)
-        if token.strip() != self._world.config.token:
+        if token.strip() != self._config.token:
             raise ApiError(403, "Not authorized", invalidToken=True)
 
     def _check_team(self, endpoint: Endpoint, query: Mapping[str, str]) -> bool:
-        config = self._world.config
+        config = self._config
         named = query.get("teamId") or query.get("slug")
         if named is None and endpoint.team != "required":
             return False
@@ -104,7 +112,7 @@ class Api:
     def _record(
         self, endpoint: str | None, request: Request, response: Response
     ) -> None:
-        self._world.calls.append(
+        self._asked(request).calls.append(
             {
                 "at": time.time(),
                 "endpoint": endpoint,
@@ -116,16 +124,30 @@ class Api:
         )
 
     def _reset(self) -> None:
-        self._world.reset()
+        self._projects.reset()
         self._limits.clear()
 
     async def _set_faults(self, request: Request) -> Response:
         names = [endpoint.name for endpoint in ENDPOINTS]
-        self._world.faults.merge(await _body(request), names)
+        wanted = await _body(request)
+        world = self._projects.broken(request.query_params.get("projectId"))
+        world.faults.merge(wanted, names)
+        world.set_up(wanted)
         return Response(status_code=204)
 
     async def _set_live(self, request: Request) -> Response:
-        self._world.put_live((await _body(request)).get("deployment", ""))
+        live = (await _body(request)).get("deployment", "")
+        self._projects.holding(live).put_live(live)
+        return Response(status_code=204)
+
+    async def _set_retention(self, request: Request) -> Response:
+        wanted = await _body(request)
+        world = self._asked(request)
+        world.retention = {**world.retention, **wanted}
+        return Response(status_code=204)
+
+    async def _set_deleted(self, request: Request) -> Response:
+        self._asked(request).delete((await _body(request)).get("deployments", []))
         return Response(status_code=204)
 
 

@@ -34,6 +34,10 @@ class Call:
 
         """
         deployment = self.deployment()
+        if deployment.id in self.world.faults.table.get("foreign", ()):
+            raise ApiError(404, f"Could not find the deployment: {deployment.id}")
+        if deployment.id in self.world.deleted:
+            raise ApiError(410, f"Deployment {deployment.id} has been deleted")
         if deployment.state != "READY":
             raise ApiError(422, f"Deployment {deployment.id} is {deployment.state}")
         if deployment.target != "production":

@@ -36,6 +36,7 @@ class Variable:
     key: str
     type: str = "sensitive"
     value: str = ""
+    target: tuple[str, ...] = ("production",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +56,30 @@ class Config:
     live: str
     env: tuple[Variable, ...]
     upstream_timeout_seconds: float
+    owned_domains: tuple[str, ...]
+    """Domains that the team holds; aliases below them may be assigned by the CLI."""
 
 
 DEFAULT_ENV = (
     {"key": "DATABASE_URL"},
     {"key": "STRIPE_SECRET_KEY"},
+    {"key": "SENTRY_ENVIRONMENT", "type": "encrypted", "value": "production"},
     {"key": "NEXT_PUBLIC_SITE_NAME", "type": "plain", "value": "WedSync"},
+    {"key": "PREVIEW_BANNER", "type": "plain", "value": "on", "target": ("preview",)},
 )
+
+
+def parse_all(settings: dict[str, Any]) -> tuple[Config, ...]:
+    """Read the settings of each project; ``others`` say how they differ from the first.
+
+    Raises:
+        KeyError: a setting is missing.
+        TypeError: a deployment or variable has a key that is not known.
+
+    """
+    shared = dict(settings)
+    others = shared.pop("others", ())
+    return tuple(parse(shared | each) for each in ({}, *others))
 
 
 def parse(settings: dict[str, Any]) -> Config:
@@ -83,6 +101,7 @@ def parse(settings: dict[str, Any]) -> Config:
         domains=tuple(given.pop("domains")),
         deployments=tuple(Deployment(**each) for each in given.pop("deployments")),
         env=tuple(Variable(**each) for each in env),
+        owned_domains=tuple(given.pop("owned_domains", ("example.com",))),
         upstream_timeout_seconds=given.pop("upstream_timeout_seconds", 30.0),
         **given,
     )

@@ -9,16 +9,24 @@ from starlette.routing import Mount
 from stack.platform import pages
 from stack.platform.config import Deployment
 from stack.platform.delivery import Delivery
-from stack.platform.visit import Visit, host_of
+from stack.platform.visit import Visit, host_of, version_of
 from stack.platform.world import World
 from stack.serving import ASGIApp, Message, Receive, Send
 
+COLOURED = b"/api/"
+"""The paths that the rewrite of ``vercel.json`` is for."""
+
 
 class Edge:
-    """Serves the project's hosts on one port, and each deployment on its own."""
+    """Serves the project's hosts on one port, and each deployment on its own.
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    ``colours`` is the edge of the API's project: with ``x-deployment-version`` a visit
+    of ``/api/`` is answered by its deployment of that name, as by a rewrite.
+    """
+
+    def __init__(self, world: World, *, colours: "Edge | None" = None) -> None:
+        self.world = world
+        self._colours = colours
         timeout_s = world.config.upstream_timeout_seconds
         self._delivery = Delivery(world.cache, timeout_s)
 
@@ -27,14 +35,18 @@ class Edge:
 
         async def app(scope: Message, receive: Receive, send: Send) -> None:
             host = self._known(host_of(scope))
-            deployment = self._world.find(host)
+            deployment = self.world.serving(host)
             if deployment is None:
                 number = pages.request_id()
                 missing = "DEPLOYMENT_NOT_FOUND"
                 await pages.send_error(send, 404, missing, [], number=number)
                 return
+            public = host in self.world.hosts
+            if public and self._colours and (colour := self._colours.picked(scope)):
+                await self._colours.show(Visit(scope, receive, send, colour))
+                return
             visit = Visit(scope, receive, send, deployment)
-            await self._admit(visit, guarded=host not in self._world.hosts)
+            await self._admit(visit, guarded=not public)
 
         return Starlette(routes=[Mount("/", app)], lifespan=self._lifespan)
 
@@ -47,8 +59,21 @@ class Edge:
 
         return Starlette(routes=[Mount("/", app)])
 
+    def picked(self, scope: Message) -> Deployment | None:
+        """Find the deployment that a visit asks for by its name; None for any other."""
+        wanted = version_of(scope)
+        if wanted is None or not scope["raw_path"].startswith(COLOURED):
+            return None
+        kept = (d for d in self.world.config.deployments if d.name == wanted)
+        return next((d for d in kept if d.id not in self.world.deleted), None)
+
+    async def show(self, visit: Visit) -> None:
+        """Answer as what was picked: as guarded as at its own address, unless live."""
+        live = visit.deployment.id in self.world.hosts.values()
+        await self._admit(visit, guarded=not live)
+
     async def _admit(self, visit: Visit, *, guarded: bool) -> None:
-        if guarded and not visit.knows(self._world.config.bypass_secret):
+        if guarded and not visit.knows(self.world.config.bypass_secret):
             await pages.send_login(visit.send, visit.common)
         else:
             await self._delivery.answer(visit)
@@ -56,7 +81,7 @@ class Edge:
     def _known(self, host: str) -> str:
         """Give the host as it is known: a name that leads anywhere may have a port."""
         name, _, _ = host.partition(":")
-        return name if name in self._world.hosts else host
+        return name if name in self.world.hosts else host
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

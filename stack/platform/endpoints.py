@@ -6,7 +6,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from stack.platform import moving, reading
+from stack.platform import keeping, moving, reading
 from stack.platform.calls import Call
 
 
@@ -42,17 +42,19 @@ ENDPOINTS = (
         "deployment", "GET", "v13", "/deployments/{deployment}", reading.deployment
     ),
     Endpoint("aliases", "GET", "v4", "/aliases", reading.aliases, "filters"),
+    Endpoint("aliases", "GET", "v3", "/now/aliases", reading.aliases, "filters"),
+    Endpoint("domain", "GET", "v4 v5", "/domains/{domain}", reading.domain),
     Endpoint(
         "deployment_aliases",
         "GET",
-        "v2",
+        "v2 now",
         "/deployments/{deployment}/aliases",
         reading.deployment_aliases,
     ),
     Endpoint(
         "assign_alias",
         "POST",
-        "v2",
+        "v2 now",
         "/deployments/{deployment}/aliases",
         moving.assign_alias,
     ),
@@ -103,7 +105,11 @@ ENDPOINTS = (
         PROJECT + "/rolling-release",
         reading.rolling_release,
     ),
-    Endpoint("env", "GET", "v10", PROJECT + "/env", reading.variables),
+    Endpoint("env", "GET", "v10", PROJECT + "/env", keeping.variables),
+    Endpoint("env_one", "GET", "v1", PROJECT + "/env/{variable}", keeping.variable),
+    Endpoint(
+        "retention", "PATCH", "v9", PROJECT + "/deployment-expiration", keeping.keep
+    ),
     Endpoint(
         "invalidate_by_tags",
         "POST",

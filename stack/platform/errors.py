@@ -13,6 +13,7 @@ CODES = {
     404: "not_found",
     405: "method_unknown",
     409: "conflict",
+    410: "gone",
     422: "unprocessable_entity",
     429: "rate_limited",
     500: "internal_server_error",

@@ -10,6 +10,14 @@ connection is dropped in place of the answer, once or so many times |
 | ``job_status`` | ``failed`` or ``skipped`` | how jobs requested from now on end |
 | ``failed_domains`` | list of hosts | the ones that a failing job leaves behind \
 (else all of them) |
+| ``lose_request`` | true or a number | the connection is dropped before a rollback or \
+promote is taken: nothing is changed, once or so many times |
+| ``older_job`` | ``{"type", "to", "status", "age_seconds"}`` | what somebody else \
+asked for before is the last alias request, until there is a newer one |
+| ``rolling`` | ``{"canary", "percentage"}`` | that deployment is rolled out \
+in stages: so many of a hundred visits see it; a rollback ends it, a promotion waits |
+| ``foreign`` | list of deployments | they are of another project: shown, and not \
+found by what would move this one |
 | ``hobby`` | true | the plan that rolls back to the previous deployment only |
 
 ``null`` takes a key out.
@@ -20,7 +28,14 @@ from typing import Any
 
 from stack.platform.errors import ApiError
 
-SWITCHES = ("lose_reply", "hang", "job_status", "failed_domains", "hobby")
+SWITCHES = (
+    *("lose_reply", "lose_request", "hang", "job_status", "failed_domains"),
+    *("older_job", "rolling", "foreign", "hobby"),
+)
+SHAPES = {
+    "older_job": {"type", "to", "status", "age_seconds"},
+    "rolling": {"canary", "percentage"},
+}
 
 
 class Faults:
@@ -42,6 +57,9 @@ class Faults:
         for key in wanted.keys() - set(SWITCHES):
             if wanted[key] is not None and "status" not in wanted[key]:
                 raise ApiError(400, f"The fault of `{key}` needs a `status`")
+        for key, shape in SHAPES.items():
+            if wanted.get(key) is not None and wanted[key].keys() != shape:
+                raise ApiError(400, f"The fault `{key}` has {', '.join(sorted(shape))}")
         merged = self.table | wanted
         self.table = {key: value for key, value in merged.items() if value is not None}
 
@@ -60,9 +78,16 @@ class Faults:
 
     def loses_reply(self) -> bool:
         """Say whether the answer of this accepted job shall not arrive."""
-        left = int(self.table.get("lose_reply", 0))
+        return self._count_down("lose_reply")
+
+    def loses_request(self) -> bool:
+        """Say whether this request shall get lost before it is taken."""
+        return self._count_down("lose_request")
+
+    def _count_down(self, key: str) -> bool:
+        left = int(self.table.get(key, 0))
         if left > 0:
-            self.table["lose_reply"] = left - 1
+            self.table[key] = left - 1
         return left > 0
 
     def _use_up(self, endpoint: str, fault: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ class Job:
     stays_behind: frozenset[str] = frozenset()
     ending: Status = "succeeded"
     hangs: bool = False
+    rolling: str | None = None
     begun: float
     requested_at: int
 
@@ -71,7 +72,7 @@ class Job:
             "jobStatus": self.status,
             "requestedAt": self.requested_at,
             "type": self.kind,
-            "fromRollingReleaseId": None,
+            "fromRollingReleaseId": self.rolling,
         }
 
     def _moment(self, host: str) -> float:
@@ -88,6 +89,7 @@ def request(
     goes_to: str,
     domains: Sequence[str],
     faults: dict[str, Any],
+    rolling: str | None = None,
 ) -> Job:
     """Begin a job now, with the faults that are in force now."""
     usual = "failed" if "failed_domains" in faults else "succeeded"
@@ -101,6 +103,23 @@ def request(
         stays_behind=frozenset(left),
         ending=ending,
         hangs=bool(faults.get("hang")),
+        rolling=rolling,
         begun=time.monotonic(),
         requested_at=int(time.time() * 1000),
+    )
+
+
+def past(asked: dict[str, Any], *, domains: Sequence[str], live: str) -> Job:
+    """Give what somebody else asked for a while ago; it moves nothing any more."""
+    age = float(asked["age_seconds"])
+    return Job(
+        kind=asked["type"],
+        came_from=live,
+        goes_to=asked["to"],
+        domains=tuple(domains),
+        stays_behind=frozenset(domains),
+        ending=asked["status"],
+        hangs=asked["status"] == "in-progress",
+        begun=time.monotonic() - age,
+        requested_at=int((time.time() - age) * 1000),
     )

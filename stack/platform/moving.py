@@ -41,7 +41,10 @@ def rollback(call: Call) -> Response:
 def promote(call: Call) -> Response:
     """Accept a promotion: as a rollback, but new builds are live at once again."""
     call.check_project(call.path["project"])
-    return _move(call, "promote", call.serving_deployment())
+    deployment = call.serving_deployment()
+    if call.world.rolling:
+        return Response(status_code=202)
+    return _move(call, "promote", deployment)
 
 
 def update_description(call: Call) -> Response:
@@ -98,6 +101,8 @@ def delete_by_tags(call: Call) -> Response:
 
 
 def _move(call: Call, kind: Kind, deployment: Deployment) -> Response:
+    if call.world.faults.loses_request():
+        return LostReply()
     call.world.move(kind, deployment)
     lost = call.world.faults.loses_reply()
     return LostReply() if lost else Response(status_code=201)

@@ -93,6 +93,15 @@ def aliases(call: Call) -> Response:
     return JSONResponse(_alias_page(call, [answers.alias(world, h) for h in hosts]))
 
 
+def domain(call: Call) -> Response:
+    """Whether a domain is the team's own, which the CLI asks before it assigns."""
+    name = call.path["domain"]
+    owned = (*call.world.hosts, *call.world.config.owned_domains)
+    if not any(name == each or name.endswith(f".{each}") for each in owned):
+        raise ApiError(404, f"Could not find the domain: {name}")
+    return JSONResponse({"domain": answers.domain(name)})
+
+
 def deployment_aliases(call: Call) -> Response:
     """The hosts that lead to one deployment."""
     hosts = answers.leading_to(call.world, call.deployment())
@@ -100,28 +109,13 @@ def deployment_aliases(call: Call) -> Response:
 
 
 def rolling_release(call: Call) -> Response:
-    """No release is rolled out in stages here."""
+    """The release that is rolled out in stages now, if there is one."""
     call.check_project(call.path["project"])
-    return JSONResponse({"rollingRelease": None})
-
-
-def variables(call: Call) -> Response:
-    """The project's environment variables; a sensitive value can never be read."""
-    call.check_project(call.path["project"])
-    shown = [
-        {
-            "id": answers.alias_id(variable.key),
-            "key": variable.key,
-            "type": variable.type,
-            "value": "" if variable.type == "sensitive" else variable.value,
-            "target": ["production"],
-            "securityIssues": [],
-            "createdAt": answers.INSTALLED_AT_MS,
-            "updatedAt": answers.INSTALLED_AT_MS,
-        }
-        for variable in call.world.config.env
-    ]
-    return JSONResponse({"envs": shown, "hiddenProductionEnvCount": 0})
+    world, wanted = call.world, call.query.get("state", "ACTIVE")
+    if world.rolling is None or wanted != "ACTIVE":
+        return JSONResponse({"rollingRelease": None})
+    created = {each.id: world.created_at(each) for each in world.config.deployments}
+    return JSONResponse({"rollingRelease": world.rolling.answer(created)})
 
 
 def _newest_first(call: Call) -> list[Deployment]:
@@ -135,6 +129,7 @@ def _wanted(call: Call, deployment: Deployment) -> bool:
     return (
         query.get("target", deployment.target) == deployment.target
         and deployment.state in query.get("state", deployment.state).split(",")
+        and deployment.id not in call.world.deleted
         and query.get("rollbackCandidate", candidate) == candidate
         and query.get("sha", deployment.git_sha) == deployment.git_sha
         and call.number("since", 0) < created < call.number("until", created + 1)

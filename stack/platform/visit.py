@@ -9,6 +9,7 @@ from stack.platform.pages import request_id
 from stack.serving import Message, Receive, Send
 
 BYPASS = "x-vercel-protection-bypass"
+VERSION = b"x-deployment-version"
 OWN_REQUEST_HEADERS = frozenset(
     (
         BYPASS.encode(),
@@ -33,6 +34,13 @@ def host_of(scope: Message) -> str:
     hosts = (value for name, value in scope["headers"] if name == b"host")
     host: bytes = next(hosts, b"")
     return host.decode("latin-1").lower()
+
+
+def version_of(scope: Message) -> str | None:
+    """Give the colour that was asked for by ``x-deployment-version``."""
+    found = (value for name, value in scope["headers"] if name == VERSION)
+    value: bytes | None = next(found, None)
+    return None if value is None else value.decode("latin-1")
 
 
 class Visit:

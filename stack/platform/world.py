@@ -8,9 +8,17 @@ from stack.platform.cache import Cache
 from stack.platform.config import Config, Deployment
 from stack.platform.errors import ApiError
 from stack.platform.faults import Faults
-from stack.platform.jobs import Job, Kind, request
+from stack.platform.jobs import Job, Kind, past, request
+from stack.platform.rolling import Rolling
 
 CALLS_KEPT = 1000
+RETENTION = {
+    "expirationDays": 180,
+    "expirationDaysProduction": 365,
+    "expirationDaysCanceled": 30,
+    "expirationDaysErrored": 90,
+    "deploymentsToKeep": 10,
+}
 
 
 class World:
@@ -25,12 +33,15 @@ class World:
         self.deployments = {each.id: each for each in config.deployments}
         self.cache = Cache()
         self._job: Job | None = None
+        self.rolling: Rolling | None = None
         self.started_at = int(time.time() * 1000)
         self.reset()
 
     def reset(self) -> None:
         """Go back to the state after start."""
         self.faults = Faults()
+        self.retention = dict(RETENTION)
+        self.deleted: set[str] = set()
         self.cache.entries.clear()
         self.calls: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
         self._hosts: dict[str, str] = {}
@@ -50,10 +61,19 @@ class World:
         self.live = self.deployment(deployment_id).id
         self._hosts.update(dict.fromkeys(self.config.domains, self.live))
         self.promoted.add(self.live)
-        self._job = None
+        self._job = self.rolling = None
         self._arrived: set[str] = set()
         self.auto_assign = True
         self.rollback_description: dict[str, Any] | None = None
+
+    def delete(self, deployment_ids: list[str]) -> None:
+        """Let retention delete these, and no others.
+
+        Raises:
+            ApiError: 404, there is no such deployment.
+
+        """
+        self.deleted = {self.deployment(name).id for name in deployment_ids}
 
     @property
     def hosts(self) -> dict[str, str]:
@@ -90,6 +110,36 @@ class World:
         own = (each for each in self.deployments.values() if each.url == name)
         return direct or next(own, None)
 
+    def serving(self, host: str) -> Deployment | None:
+        """Find what the next visit of this host sees: maybe a rolling release's."""
+        found = self.find(host)
+        rolling = self.rolling
+        if rolling and host in self.config.domains and found == rolling.base:
+            return rolling.parted()
+        return found
+
+    def set_up(self, wanted: dict[str, Any]) -> None:
+        """Let the faults that are a state of the project become so.
+
+        Raises:
+            ApiError: 404, there is no such deployment.
+
+        """
+        if "older_job" in wanted:
+            asked = wanted["older_job"]
+            self._job = asked and past(
+                asked, domains=self.config.domains, live=self.live
+            )
+            self._arrived = set(self.config.domains)
+        if "rolling" in wanted:
+            asked = wanted["rolling"]
+            self.rolling = asked and Rolling(
+                id="rr_1",
+                base=self.deployments[self.live],
+                canary=self.deployment(asked["canary"]),
+                percentage=asked["percentage"],
+            )
+
     def predecessor(self) -> str | None:
         """Give the production deployment before the one that is live."""
         production = [
@@ -112,18 +162,21 @@ class World:
 
         """
         running = self.job is not None and self.job.running
-        if self.live == deployment.id and not running:
+        rolling, self.rolling = self.rolling, None
+        if not rolling and self.live == deployment.id and not running:
             message = f"{deployment.id} is already the current production deployment"
             raise ApiError(409, message)
         self.auto_assign = kind == "promote"
         self.rollback_description = None
         self._job = request(
             kind,
-            came_from=self.live,
+            came_from=rolling.canary.id if rolling else self.live,
             goes_to=deployment.id,
             domains=self.config.domains,
             faults=self.faults.table,
+            rolling=rolling.id if rolling else None,
         )
+        self.faults.table.pop("rolling", None)
         self._arrived = set()
 
     def state(self) -> dict[str, Any]:
@@ -159,6 +212,6 @@ class World:
         for host in set(job.moved()) - self._arrived:
             self._hosts[host] = job.goes_to
             self._arrived.add(host)
-        if job.status == "succeeded" and self.live != job.goes_to:
+        if job.status == "succeeded" and job.moved() and self.live != job.goes_to:
             self.live = job.goes_to
             self.promoted.add(job.goes_to)

@@ -19,5 +19,7 @@ Where it differs from the original, on purpose:
 - ``POST /reset`` resets every proxy, and then reports the first that could not start.
 - An address without a host listens on 127.0.0.1, not on every interface.
 - A ``-config`` that cannot be used ends the program; the original goes on without.
-- No ``/metrics``, no ``slicer``, no ``slow_close``.
+- ``slicer`` at ``average_size`` 0, of which the original dies, cuts nothing; a negative
+  size is refused, 400.
+- No ``/metrics``: ``stats`` stands in its place.
 """

@@ -57,3 +57,19 @@ async def test_history_is_newest_first(ledger: Ledger) -> None:
     await ledger.record(replace(version("dpl_4"), environment="staging"))
     found = await ledger.history("production", limit=2)
     assert [d.deployment_id for d in found] == ["dpl_3", "dpl_2"]
+
+
+async def test_each_part_has_a_history_of_its_own(ledger: Ledger) -> None:
+    """However often the API goes out, the application's last one is in its history."""
+    await ledger.record(version("dpl_site"))
+    for seconds in (1, 2, 3):
+        api = version(f"dpl_api{seconds}", at=later(seconds))
+        await ledger.record(replace(api, part="api"))
+    (site,) = await ledger.history("production", limit=2, part="application")
+    assert (site.deployment_id, site.part) == ("dpl_site", "application")
+    found = await ledger.history("production", limit=2, part="api")
+    assert [d.deployment_id for d in found] == ["dpl_api3", "dpl_api2"]
+    assert {d.part for d in await ledger.history("production", limit=9)} == {
+        "application",
+        "api",
+    }

@@ -168,3 +168,18 @@ def _everything(error: BaseException | None) -> str:
             None if error.__suppress_context__ else error.__context__
         )
     return shown
+
+
+async def test_a_ledger_from_before_the_api_had_a_part_is_brought_up_to_date(
+    ledger_url: str, watcher: Watcher
+) -> None:
+    """Old records are the application's; bringing it up to date again changes nothing."""
+    await PostgresLedger(ledger_url).record(version())
+    watcher.connection.execute(
+        "ALTER TABLE rollback.deployment_history DROP COLUMN part"
+    )
+    for _ in range(2):
+        ledger = PostgresLedger(ledger_url)
+        found = await ledger.history("production", limit=9, part="application")
+        assert found == (version(),)
+    assert await ledger.history("production", limit=9, part="api") == ()

@@ -11,8 +11,13 @@ import pytest
 
 from rollback.adapters.memory import AnyioClock, MemoryPlatform
 from rollback.adapters.vercel import VercelPlatform
-from rollback.errors import NotATarget, PlatformDenied, PlatformUnreachable
-from rollback.model import AliasRequest, PlatformDeployment
+from rollback.errors import (
+    NotATarget,
+    PlatformBusy,
+    PlatformDenied,
+    PlatformUnreachable,
+)
+from rollback.model import AliasRequest, PlatformDeployment, RollingRelease
 from rollback.ports import Platform
 from stack.backends import Stack
 
@@ -43,6 +48,12 @@ class Trial(Protocol):
 
     def fail(self) -> None:
         """Let jobs fail, with nothing moved."""
+
+    def be_busy(self) -> None:
+        """Refuse the next change for now, for seven seconds."""
+
+    def roll_out(self) -> None:
+        """Make the good one live, and roll the bad one out in stages."""
 
 
 class MemoryTrial:
@@ -78,6 +89,15 @@ class MemoryTrial:
     def fail(self) -> None:
         """As the protocol."""
         self.double.fail = True
+
+    def be_busy(self) -> None:
+        """As the protocol."""
+        self.double.refuse = [PlatformBusy("Too early.", wait_seconds=7)]
+
+    def roll_out(self) -> None:
+        """As the protocol."""
+        self.double.taken_over(self.good)
+        self.double.rolling = RollingRelease(base=self.good, canary=self.bad)
 
 
 @dataclass
@@ -120,6 +140,17 @@ class VercelTrial:
     def fail(self) -> None:
         """As the protocol."""
         self.faults(job_status="failed")
+
+    def be_busy(self) -> None:
+        """As the protocol."""
+        busy = {"status": 429, "message": "Too early", "retry_after": 7}
+        self.faults(rollback=busy, promote=busy)
+
+    def roll_out(self) -> None:
+        """As the protocol."""
+        body = {"deployment": self.good}
+        self.control.post(f"{self.url}/_control/live", json=body).raise_for_status()
+        self.faults(rolling={"canary": self.bad, "percentage": 10})
 
 
 @pytest.fixture
@@ -272,6 +303,76 @@ async def test_one_host_can_be_assigned(trial: Trial) -> None:
         await trial.platform.assign(trial.good, second)
     live = await trial.platform.live()
     assert (live[first], live[second]) == (trial.bad, trial.good)
+
+
+async def test_a_refusal_for_now_names_its_end(trial: Trial) -> None:
+    """It was certainly not taken, and the platform says when to come again."""
+    trial.be_busy()
+    with pytest.raises(PlatformBusy) as caught:
+        await trial.platform.roll_back(trial.good, description="")
+    assert caught.value.wait_seconds == 7
+    assert await trial.platform.last_request() is None
+
+
+async def test_a_rollback_stops_new_builds_and_a_promotion_lets_them_go(
+    trial: Trial,
+) -> None:
+    """What is promoted goes live; meanwhile a team that is not told waits in vain."""
+    assert await trial.platform.auto_assigns() is True
+    await trial.platform.roll_back(trial.good, description="")
+    await until_live(trial, trial.good)
+    assert await trial.platform.auto_assigns() is False
+
+    assert await trial.platform.promote(trial.bad) is True
+    await until_live(trial, trial.bad)
+    assert await trial.platform.auto_assigns() is True
+    asked = await request_of(trial)
+    assert (asked.kind, asked.to_deployment) == ("promote", trial.bad)
+
+
+async def test_auto_assignment_can_be_put_back(trial: Trial) -> None:
+    """As it was before a promotion switched it on."""
+    for wanted in (False, True):
+        await trial.platform.set_auto_assign(on=wanted)
+        assert await trial.platform.auto_assigns() is wanted
+
+
+async def test_promoting_what_is_live_is_accepted(trial: Trial) -> None:
+    """The platform's "already the current one" is no error, and no new request."""
+    assert await trial.platform.promote(trial.bad) is True
+    assert await trial.platform.last_request() is None
+    with pytest.raises(NotATarget):
+        await trial.platform.promote("dpl_unknown")
+
+
+async def test_a_rolling_release_ends_with_a_rollback_to_its_base(trial: Trial) -> None:
+    """While it is active it is told, and a promotion is queued behind it."""
+    assert await trial.platform.rolling_release() is None
+    trial.roll_out()
+    rolling = RollingRelease(base=trial.good, canary=trial.bad)
+    assert await trial.platform.rolling_release() == rolling
+    assert await trial.platform.promote(trial.bad) is False
+
+    await trial.platform.roll_back(trial.good, description="")
+    assert await trial.platform.rolling_release() is None
+
+
+async def test_hosts_that_were_pointed_by_hand_stay_behind(trial: Trial) -> None:
+    """They are named, so that they can be moved one by one."""
+    assert await trial.platform.other_hosts(trial.bad) == ()
+    if isinstance(trial, MemoryTrial):
+        trial.double.by_hand = {"book.example.com": trial.bad}
+    await trial.platform.assign(trial.bad, "book.example.com")
+    assert await trial.platform.other_hosts(trial.bad) == ("book.example.com",)
+    assert await trial.platform.other_hosts(trial.good) == ()
+
+    await trial.platform.roll_back(trial.good, description="")
+    await until_live(trial, trial.good)
+    served = await trial.platform.deployment("book.example.com")
+    assert served is not None
+    assert served.id == trial.bad
+    await trial.platform.assign(trial.good, "book.example.com")
+    assert await trial.platform.other_hosts(trial.bad) == ()
 
 
 def _deployment(name: str, port: int, git_sha: str) -> PlatformDeployment:

@@ -176,6 +176,62 @@ async def test_wrong_credentials_are_denied(
     assert TOKEN not in caught.value.message
 
 
+async def test_a_slug_names_the_team_too(stand_in: StandIn, stack: Stack) -> None:
+    """Teams are known by either; each goes under its own name."""
+    await connect(stack, team_id="wedsync").live()
+    assert {c["query"].get("slug") for c in stand_in.calls()} == {"wedsync"}
+
+
+async def test_a_deployment_of_another_project_is_unknown(
+    platform: VercelPlatform, stand_in: StandIn, stack: Stack
+) -> None:
+    """A token that reaches several projects finds it; it is no target for all that."""
+    good = stack.deployments["v1"]
+    stand_in.faults(foreign=[good])
+    assert await platform.deployment(good) is None
+    with pytest.raises(NotATarget):
+        await platform.roll_back(good, description="")
+
+
+async def test_the_project_may_be_known_by_its_name(
+    stand_in: StandIn, stack: Stack
+) -> None:
+    """Then its id, which deployments tell, is looked up."""
+    del stand_in
+    platform = connect(stack, project_id="wedsync")
+    good = stack.deployments["v1"]
+    found = await platform.deployment(good)
+    assert found is not None
+    assert found.id == good
+
+
+async def test_names_that_the_platform_gives_are_not_moved_by_hand(
+    platform: VercelPlatform, stand_in: StandIn, stack: Stack
+) -> None:
+    """A branch's name leads to the branch's newest build, and is left alone."""
+    del stand_in
+    bad = stack.deployments["v2"]
+    for host in ("wedsync-git-main-team.vercel.app", "book.example.com"):
+        await platform.assign(bad, host)
+    assert await platform.other_hosts(bad) == ("book.example.com",)
+
+
+async def test_an_older_job_of_somebody_else_keeps_its_time(
+    platform: VercelPlatform, stand_in: StandIn, stack: Stack
+) -> None:
+    """So it can be told from one that was asked for after it."""
+    good = stack.deployments["v1"]
+    older = {"type": "rollback", "to": good, "status": "succeeded", "age_seconds": 60}
+    stand_in.faults(older_job=older)
+    before = await platform.last_request()
+    await platform.roll_back(good, description="")
+    after = await platform.last_request()
+    assert before is not None
+    assert after is not None
+    assert (before.status, before.to_deployment) == ("succeeded", good)
+    assert (after.requested_at - before.requested_at).total_seconds() > 59
+
+
 @pytest.fixture
 def silent() -> Iterator[str]:
     """An address that takes connections and never answers."""

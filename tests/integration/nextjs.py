@@ -35,19 +35,24 @@ def compiled(folder: Path, *more: Path) -> Path:
         AssertionError: The types are wrong.
 
     """
-    if not _node_is_there():
-        pytest.skip(NEEDED)
     for name in ("rollback-counters.ts", "package.json", "tsconfig.json"):
         shutil.copy(DROP_IN / name, folder)
     for path in more:
         shutil.copy(path, folder)
-    try:
-        _run(INSTALL, folder).check_returncode()
-    except subprocess.SubprocessError as error:
-        pytest.skip(f"npm cannot install: {error}")
+    install(folder)
     checked = _run(["node_modules/.bin/tsc"], folder)
     assert checked.returncode == 0, checked.stdout
     return folder / "out"
+
+
+def install(folder: Path, *flags: str) -> None:
+    """Install what the package.json of a folder names; skips where it cannot be."""
+    if not _node_is_there():
+        pytest.skip(NEEDED)
+    try:
+        _run([*INSTALL, *flags], folder).check_returncode()
+    except subprocess.SubprocessError as error:
+        pytest.skip(f"npm cannot install: {error}")
 
 
 def _node_is_there() -> bool:

@@ -109,7 +109,7 @@ def test_each_deployment_has_its_own_address(stack: EmbeddedStack) -> None:
 def test_names_its_parts(stack: EmbeddedStack) -> None:
     """Addresses, deployments and settings bear the names of the contract."""
     assert set(stack.addresses) == {
-        *("edge", "platform", "postgres", "redis", "toxiproxy"),
+        *("edge", "api", "platform", "postgres", "redis", "toxiproxy"),
         *("stripe", "sentry", "slack", "auth"),
     }
     for identity in stack.deployments.values():

@@ -146,6 +146,24 @@ def _fault(api: httpx.Client, **faults: Any) -> None:
     api.post("/_control/faults", json=faults).raise_for_status()
 
 
+def _live(api: httpx.Client, deployment: str) -> None:
+    body = {"deployment": deployment}
+    api.post("/_control/live", json=body).raise_for_status()
+
+
+def _rolling(api: httpx.Client) -> Any:
+    path = "/v1/projects/prj_wedsync/rolling-release"
+    answer = api.get(path, params={"state": "ACTIVE"}).raise_for_status()
+    return answer.json()["rollingRelease"]
+
+
+def _visited(api: httpx.Client) -> str:
+    """Give the deployment that a visit of production is led to."""
+    (production, *_) = _state(api)["domains"]
+    visit = httpx.get(f"http://{production}/", trust_env=False)
+    return visit.headers["x-deployment-id"]
+
+
 def _refusal(answer: httpx.Response) -> tuple[int, str]:
     assert set(answer.json()) == {"error"}
     assert answer.json()["error"]["message"]
@@ -540,8 +558,72 @@ def test_promoted_aliases_come_in_two_shapes(api: httpx.Client) -> None:
     assert {each["status"] for each in nested} == {"completed"}
 
 
+def test_a_rolling_release_shows_the_canary_to_some(api: httpx.Client) -> None:
+    """Some of the visits see it, the project tells, and a promotion is queued."""
+    _live(api, V1)
+    _fault(api, rolling={"canary": V2, "percentage": 25})
+
+    release = _rolling(api)
+    assert release["state"] == "ACTIVE"
+    assert release["currentDeployment"]["id"] == V1
+    assert release["canaryDeployment"]["id"] == V2
+    assert [_visited(api) for _ in range(8)] == [V1, V1, V1, V2] * 2
+    assert _promote(api, V2).status_code == 202
+    assert _state(api)["last_alias_request"] is None
+
+
+def test_a_rollback_to_the_base_ends_a_rolling_release(api: httpx.Client) -> None:
+    """Though the base is the current deployment, the same request is accepted."""
+    _live(api, V1)
+    _fault(api, rolling={"canary": V2, "percentage": 50})
+
+    assert _rollback(api, V1).status_code == 201
+    assert _rolling(api) is None
+    job = _ended(api)
+    assert job["fromDeploymentId"] == V2
+    assert job["fromRollingReleaseId"] == "rr_1"
+    assert {_visited(api) for _ in range(4)} == {V1}
+
+
+def test_a_request_that_is_lost_changes_nothing(api: httpx.Client) -> None:
+    """The connection is dropped before anything is taken."""
+    _fault(api, lose_request=1)
+    with pytest.raises(httpx.TransportError):
+        _rollback(api, V1)
+    assert _state(api)["last_alias_request"] is None
+    assert _rollback(api, V1).status_code == 201
+
+
+def test_an_older_job_of_somebody_else_is_told(api: httpx.Client) -> None:
+    """It is the last one until there is a newer one, and moves nothing."""
+    older = {"type": "rollback", "to": V1, "status": "succeeded", "age_seconds": 60}
+    _fault(api, older_job=older)
+    job = _job(api)
+    assert (job["toDeploymentId"], job["jobStatus"]) == (V1, "succeeded")
+    assert _state(api)["live"] == V2
+
+    _rollback(api, V1)
+    assert _job(api)["requestedAt"] > job["requestedAt"]
+    assert _ended(api)["jobStatus"] == "succeeded"
+    assert _state(api)["live"] == V1
+
+
+def test_a_deployment_of_another_project_cannot_serve(api: httpx.Client) -> None:
+    """It is shown with its project, and is not found by a rollback."""
+    _fault(api, foreign=[V1])
+    assert api.get(f"/v13/deployments/{V1}").json()["projectId"] == "prj_another"
+    assert _refusal(_rollback(api, V1)) == (404, "not_found")
+    assert _refusal(_promote(api, V1)) == (404, "not_found")
+
+
 @pytest.mark.parametrize(
-    "faults", [{"rolback": {"status": 500}}, {"rollback": {"code": 500}}]
+    "faults",
+    [
+        {"rolback": {"status": 500}},
+        {"rollback": {"code": 500}},
+        {"older_job": {"to": V1}},
+        {"rolling": {"percentage": 5}},
+    ],
 )
 def test_a_fault_that_cannot_bite_is_refused(
     api: httpx.Client, faults: dict[str, Any]

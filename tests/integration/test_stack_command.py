@@ -173,7 +173,8 @@ def test_prints_the_contract() -> None:
     said = stack.said
     assert said["addresses"]["edge"] == f"http://127.0.0.1:{port}"
     assert said["environment"]["VERCEL_API_URL"] == said["addresses"]["platform"]
-    assert (said["seed"], set(said["deployments"])) == (3, {"v1", "v2"})
+    names = {"v1", "v2", "blue", "green"}
+    assert (said["seed"], set(said["deployments"])) == (3, names)
     assert said["ready_seconds"] > 0
 
 

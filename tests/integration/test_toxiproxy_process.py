@@ -4,12 +4,13 @@ The servers that its other tests need are here too.
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from stack.toxiproxy.client.api import Client, ToxiproxyError
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10.0
+OURS = (sys.executable, "-m", "stack.toxiproxy")
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -35,11 +37,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def launch(*flags: object) -> subprocess.Popen[str]:
+def launch(*flags: object, program: Sequence[str] = OURS) -> subprocess.Popen[str]:
     """Start the program; whoever calls this ends it."""
     return subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "-m", "stack.toxiproxy", *map(str, flags)],
+        [*program, *map(str, flags)],
         cwd=ROOT,
+        # Nobody empties the pipes; the original would wait once its log had filled one.
+        env=os.environ | {"LOG_LEVEL": "fatal"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -55,11 +59,13 @@ def is_up(client: Client) -> bool:
 
 
 @contextmanager
-def running(*flags: object) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+def running(
+    *flags: object, program: Sequence[str] = OURS
+) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
     """A fault proxy on a free port, and a client of its API."""
     port = free_port()
     with (
-        launch("-host", "127.0.0.1", "-port", port, *flags) as process,
+        launch("-host", "127.0.0.1", "-port", port, *flags, program=program) as process,
         Client(f"http://127.0.0.1:{port}") as client,
     ):
         try:

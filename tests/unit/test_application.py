@@ -9,8 +9,13 @@ import trio
 from trio.testing import MockClock
 
 from rollback.adapters.memory import AnyioClock, MemoryPlatform
-from rollback.errors import PlatformUnreachable, StepFailed
-from rollback.model import AliasRequest, PlatformDeployment, Step
+from rollback.errors import (
+    PlatformBusy,
+    PlatformDenied,
+    PlatformUnreachable,
+    StepFailed,
+)
+from rollback.model import AliasRequest, PlatformDeployment, RollingRelease, Step
 from rollback.targets.application import Application
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -118,7 +123,7 @@ def test_a_hotfix_that_came_meanwhile_is_not_rolled_over() -> None:
 
     async def scene(platform: MemoryPlatform, target: Application) -> None:
         assert isinstance(platform, Watched)
-        platform.then = lambda: platform.promote("dpl_v3")
+        platform.then = lambda: platform.taken_over("dpl_v3")
         with pytest.raises(StepFailed, match=r"dpl_v2 is no longer live: .*dpl_v3"):
             await target.apply(STEP, reason="bad")
 
@@ -135,7 +140,7 @@ def test_a_hotfix_that_comes_during_the_move_is_left_alone() -> None:
         await target.apply(STEP, reason="bad")
         await trio.sleep(3)
         await platform.live()
-        platform.promote("dpl_v3")
+        platform.taken_over("dpl_v3")
         with pytest.raises(StepFailed, match=MAIN):
             await target.verify(STEP)
 
@@ -299,3 +304,184 @@ def test_a_platform_that_is_silent_for_a_moment_is_asked_again() -> None:
         assert set((await platform.live()).values()) == {"dpl_v1"}
 
     play(scene)
+
+
+def test_a_rolling_release_of_the_bad_one_ends_with_the_same_request() -> None:
+    """The bad one serves a part of the visits, though every host names the target."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.rolling = RollingRelease(base="dpl_v1", canary="dpl_v2")
+        assert not await target.check(STEP)
+        await target.apply(STEP, reason="bad")
+        await target.verify(STEP)
+
+        assert platform.rolling is None
+        assert verbs(platform) == [("roll_back",)]
+
+    play(scene, {MAIN: "dpl_v1"})
+
+
+def test_a_rolling_release_that_goes_on_is_no_success() -> None:
+    """That the hosts name the target says nothing of the visits that are parted."""
+
+    class Stubborn(MemoryPlatform):
+        """A platform whose rolling release outlives the rollback."""
+
+        async def rolling_release(self) -> RollingRelease | None:
+            """As before, whatever was asked."""
+            return RollingRelease(base="dpl_v1", canary="dpl_v2")
+
+    async def run() -> None:
+        platform = Stubborn(
+            clock=AnyioClock(START),
+            deployments=[deployment("v1"), deployment("v2")],
+            hosts={MAIN: "dpl_v1"},
+        )
+        target = Application(platform, timeout_seconds=60)
+        await target.apply(STEP, reason="bad")
+        with pytest.raises(StepFailed, match="may still run"):
+            await target.verify(STEP)
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+def test_a_limit_is_waited_for_and_asked_again() -> None:
+    """A platform that says when to come again has taken nothing."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.refuse = [PlatformBusy("Limit.", wait_seconds=7)] * 2
+        began = trio.current_time()
+        await target.apply(STEP, reason="bad")
+
+        assert trio.current_time() - began == pytest.approx(14)
+        assert verbs(platform) == [("roll_back",)] * 3
+        await target.verify(STEP)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("wait", [None, 3600.0])
+def test_a_limit_without_an_end_in_sight_ends_the_step(wait: float | None) -> None:
+    """No rollback has an hour, and without a time there is nothing to wait for."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.refuse = PlatformBusy("Limit.", wait_seconds=wait)
+        began = trio.current_time()
+        with pytest.raises(StepFailed, match="did not take"):
+            await target.apply(STEP, reason="bad")
+
+        assert trio.current_time() - began < 1
+        assert verbs(platform) == [("roll_back",)]
+
+    play(scene)
+
+
+def test_a_hotfix_that_comes_while_waiting_is_not_rolled_over() -> None:
+    """Before asking again, what is live is looked at again."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.refuse = [PlatformBusy("Limit.", wait_seconds=5)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fix, platform)
+            with pytest.raises(StepFailed, match="no longer live"):
+                await target.apply(STEP, reason="bad")
+
+        assert verbs(platform) == [("roll_back",)]
+
+    async def fix(platform: MemoryPlatform) -> None:
+        await trio.sleep(2)
+        platform.taken_over("dpl_v3")
+
+    play(scene)
+
+
+def test_a_request_whose_reply_was_lost_may_show_late() -> None:
+    """It is looked for during some seconds before it is taken for lost."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.refuse = PlatformUnreachable("The answer was lost.")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(show, platform)
+            await target.apply(STEP, reason="bad")
+
+        assert verbs(platform) == [("roll_back",)]
+
+    async def show(platform: MemoryPlatform) -> None:
+        await trio.sleep(3)
+        platform.note(request("in-progress", at=30))
+
+    play(scene)
+
+
+def test_a_job_that_ends_in_an_unknown_way_has_failed() -> None:
+    """A word that the platform did not use before is no success."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        await target.apply(STEP, reason="bad")
+        platform.note(request("expired", at=30))
+        with pytest.raises(StepFailed, match="ended as expired"):
+            await target.verify(STEP)
+
+    play(scene)
+
+
+def test_hosts_that_were_pointed_by_hand_are_moved_by_hand() -> None:
+    """The platform does not count them to production, and visitors use them."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.by_hand = {CUSTOM: "dpl_v2"}
+        step = replace(STEP, hosts=(CUSTOM,))
+        assert not await target.check(step)
+        await target.apply(step, reason="bad")
+        await target.verify(step)
+
+        assert platform.by_hand == {CUSTOM: "dpl_v1"}
+        assert await target.check(step)
+
+    play(scene, {MAIN: "dpl_v2"})
+
+
+def test_a_queued_promotion_is_told_at_once() -> None:
+    """It is not waited for: it comes whenever the rolling release has ended."""
+
+    class Late(MemoryPlatform):
+        """A platform on which a rolling release begins when nobody looks."""
+
+        async def promote(self, deployment_id: str) -> bool:
+            """As the platform's, behind a rolling release."""
+            self.rolling = RollingRelease(base="dpl_v2", canary="dpl_v3")
+            return await super().promote(deployment_id)
+
+    async def run() -> None:
+        platform = Late(
+            clock=AnyioClock(START),
+            deployments=[deployment("v1"), deployment("v2")],
+            hosts={MAIN: "dpl_v2"},
+        )
+        with pytest.raises(StepFailed, match="queued dpl_v1 behind"):
+            await Application(platform).apply(replace(STEP, forward=True), reason="")
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+def test_what_new_builds_do_is_not_known_and_told() -> None:
+    """The move is done all the same."""
+
+    class Shy(MemoryPlatform):
+        """A platform that does not tell of its settings."""
+
+        async def auto_assigns(self) -> bool | None:
+            """Refuse."""
+            raise PlatformDenied("No right to see the settings.")
+
+    async def run() -> None:
+        platform = Shy(
+            clock=AnyioClock(START),
+            deployments=[deployment("v1"), deployment("v2")],
+            hosts={MAIN: "dpl_v2"},
+        )
+        target = Application(platform)
+        await target.apply(STEP, reason="bad")
+        assert "is not known: No right" in await target.verify(STEP)
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))

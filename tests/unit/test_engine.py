@@ -10,7 +10,6 @@ from rollback.adapters.memory import MemoryErrors, MemorySite, MemorySource
 from rollback.engine import Ruling
 from rollback.errors import (
     AlreadyRollingBack,
-    LedgerUnreachable,
     NoStableDeployment,
     PlatformDenied,
     UnknownDeployment,
@@ -225,7 +224,7 @@ def test_what_is_not_live_is_left_alone() -> None:
     """A rollback of something that is no longer live does nothing and says so."""
 
     async def scene(world: World) -> None:
-        world.platform.promote("dpl_v1")
+        world.platform.taken_over("dpl_v1")
         undone = await world.engine.roll_back(reason="late", candidate="dpl_v2")
 
         assert undone.outcome is Outcome.NOTHING_TO_DO
@@ -390,17 +389,6 @@ def test_a_gate_without_anything_to_go_back_to_says_so_at_once() -> None:
     simulate(scene)
 
 
-def test_a_ledger_that_is_down_from_the_start_stops_the_gate() -> None:
-    """Nothing is judged that could not be acted upon."""
-
-    async def scene(world: World) -> None:
-        world.ledger.down = "connection refused"
-        with pytest.raises(LedgerUnreachable):
-            await world.engine.gate("dpl_v2", act=True)
-
-    simulate(scene)
-
-
 def test_a_source_that_is_down_at_the_end_is_no_proof() -> None:
     """Ten seconds without it are too few to be silent, and enough to say so."""
 
@@ -463,7 +451,7 @@ def test_what_is_in_place_already_is_not_done_again() -> None:
     async def scene(world: World) -> None:
         planned = await world.engine.plan(reason="bad")
         assert planned
-        world.platform.promote("dpl_v1")
+        world.platform.taken_over("dpl_v1")
 
         async def forget(_: object) -> None:
             """Nobody reads this journal."""

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rollback.cli import BY_JUDGEMENT, BY_OUTCOME, gate_code
+from rollback.cli import BY_JUDGEMENT, gate_code
 from rollback.engine import Ruling
 from rollback.model import Incident, Judgement, Outcome, Verdict
+from rollback.parts import BY_OUTCOME
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -131,7 +131,7 @@ async def test_a_preview_is_no_target(platform: MemoryPlatform) -> None:
 
 async def test_somebody_else_can_move_production(platform: MemoryPlatform) -> None:
     """A promotion by others moves every host at once."""
-    platform.promote("v1")
+    platform.taken_over("v1")
     assert set((await platform.live()).values()) == {"v1"}
 
 

@@ -72,10 +72,12 @@ def test_a_target_that_does_not_answer_is_refused() -> None:
         planned(good=Health(at=NOW, problem="connection refused"))
 
 
-@pytest.mark.parametrize("missing", ["candidate", "served"])
-def test_a_deployment_that_never_served_is_refused(missing: str) -> None:
-    """The platform's own mark is not enough."""
-    with pytest.raises(NotATarget, match="never served"):
+@pytest.mark.parametrize(
+    ("missing", "why"), [("candidate", "not on its list"), ("served", "never served")]
+)
+def test_a_deployment_that_never_served_is_refused(missing: str, why: str) -> None:
+    """The platform's own mark is not enough, and it is not left out either."""
+    with pytest.raises(NotATarget, match=why):
         planned(target=deployment("dpl_v1", **{missing: False}))
 
 

@@ -4,19 +4,24 @@ Time is anyio's alone, so that trio's `MockClock` drives all of it.
 """
 
 from .clocks import AnyioClock, CountedTokens, FixedClock
+from .flags import MemoryCache, MemoryFlags
 from .ledger import MemoryLedger
 from .measures import MemoryErrors, MemorySource
 from .outside import MemoryChannel, MemorySite, SiteRequest
 from .platform import MemoryPlatform
+from .project import MemoryProject
 
 __all__ = [
     "AnyioClock",
     "CountedTokens",
     "FixedClock",
+    "MemoryCache",
     "MemoryChannel",
     "MemoryErrors",
+    "MemoryFlags",
     "MemoryLedger",
     "MemoryPlatform",
+    "MemoryProject",
     "MemorySite",
     "MemorySource",
     "SiteRequest",

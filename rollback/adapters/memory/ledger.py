@@ -11,7 +11,13 @@ from rollback.adapters.records import (
     taken_over,
 )
 from rollback.errors import LedgerUnreachable, UnknownDeployment
-from rollback.model import DeploymentVersion, HealthStatus, Incident, JournalEntry
+from rollback.model import (
+    DeploymentVersion,
+    HealthRecord,
+    HealthStatus,
+    Incident,
+    JournalEntry,
+)
 
 __all__ = ["MemoryLedger"]
 
@@ -25,6 +31,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.down: str | None = None
         self._deployments: dict[tuple[str, str], DeploymentVersion] = {}
+        self._health: dict[tuple[str, str], list[HealthRecord]] = {}
         self._incidents: dict[str, Incident] = {}
         self._journal: dict[str, tuple[JournalEntry, ...]] = {}
         self._leases: dict[str, tuple[float, float]] = {}  # seconds, until
@@ -46,14 +53,18 @@ class MemoryLedger:
         deployment_id: str,
         environment: str,
         status: HealthStatus,
-        at: datetime,  # noqa: ARG002 - the port's; no history of health is kept here
+        at: datetime,
     ) -> None:
         """Record a health status; raises `UnknownDeployment` if not recorded."""
         known = await self.find(deployment_id, environment)
         if known is None:
             raise UnknownDeployment(deployment_id, where=f"in {environment}")
         key = environment, deployment_id
-        self._deployments[key] = replace(known, health_check_status=status)
+        history = self._health.setdefault(key, [])
+        history.append(HealthRecord(status=status, at=at))
+        history.sort(key=lambda record: record.at)
+        latest = history[-1].status
+        self._deployments[key] = replace(known, health_check_status=latest)
 
     async def find(
         self, deployment_id: str, environment: str
@@ -63,13 +74,24 @@ class MemoryLedger:
         return self._deployments.get((environment, deployment_id))
 
     async def history(
-        self, environment: str, *, limit: int
+        self, environment: str, *, limit: int, part: str | None = None
     ) -> tuple[DeploymentVersion, ...]:
-        """The latest deployments, newest first."""
+        """The latest deployments, of one part or of all, newest first."""
         await self._reach()
-        known = [d for d in self._deployments.values() if d.environment == environment]
+        known = [
+            d
+            for d in self._deployments.values()
+            if d.environment == environment and part in (None, d.part)
+        ]
         known.sort(key=lambda deployment: deployment.timestamp)
         return tuple(known[::-1][:limit])
+
+    async def health_history(
+        self, deployment_id: str, environment: str
+    ) -> tuple[HealthRecord, ...]:
+        """Every health status recorded of a deployment, newest first."""
+        await self._reach()
+        return tuple(reversed(self._health.get((environment, deployment_id), ())))
 
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate for this incident; see the port."""

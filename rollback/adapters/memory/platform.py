@@ -5,7 +5,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from rollback.errors import NotATarget, PlatformUnreachable, RollbackError
-from rollback.model import AliasRequest, PlatformDeployment
+from rollback.model import AliasRequest, PlatformDeployment, RollingRelease
 from rollback.ports import Clock
 
 __all__ = ["MemoryPlatform"]
@@ -23,14 +23,18 @@ class MemoryPlatform:
     A rollback moves the hosts `move_seconds` after it was accepted, except those in
     `stays` (custom aliases, which the platform leaves behind). Switches, as attributes:
 
-    - `refuse`: this error is raised by the requests that change something
+    - `refuse`: this error is raised by the requests that change something, or these
+      errors one after the other
     - `lose_reply`: such a request is taken, and `PlatformUnreachable` raised
     - `hang`: the job goes on for ever; `fail`: it fails, and nothing has moved
     - `down`: nothing is answered, with this as the reason
     - `dark`: the production hosts in it serve no deployment, and `live` leaves them out
+    - `by_hand`: hosts that were pointed by hand, and the deployment that each serves
+    - `rolling`: the release that is being rolled out in stages
+    - `auto_assign`: whether new builds go live by themselves
 
-    `asked` holds what was requested: ("roll_back", id, description) and
-    ("assign", id, host).
+    `asked` holds what was requested: ("roll_back", id, description), ("promote", id,
+    ""), ("assign", id, host) and ("auto_assign", "on" or "off", "").
     """
 
     def __init__(
@@ -42,10 +46,13 @@ class MemoryPlatform:
         move_seconds: float = 0.0,
         stays: Collection[str] = (),
     ) -> None:
-        self.refuse: RollbackError | None = None
+        self.refuse: RollbackError | list[RollbackError] | None = None
         self.lose_reply = self.hang = self.fail = False
         self.down: str | None = None
         self.dark: set[str] = set()
+        self.by_hand: dict[str, str] = {}
+        self.rolling: RollingRelease | None = None
+        self.auto_assign: bool | None = True
         self.asked: list[tuple[str, str, str]] = []
         self._clock = clock
         self._deployments = {d.id: d for d in deployments}
@@ -57,13 +64,18 @@ class MemoryPlatform:
         """One deployment, by id or by a host that it serves; None if unknown."""
         await self._reach()
         own = {d.url.partition("://")[2]: d.id for d in self._deployments.values()}
-        by_host = {**own, **self._hosts}
+        by_host = {**own, **self.by_hand, **self._hosts}
         return self._deployments.get(by_host.get(id_or_host, id_or_host))
 
     async def production_hosts(self) -> tuple[str, ...]:
         """The hosts on which production is served."""
         await self._reach()
         return tuple(self._hosts)
+
+    async def other_hosts(self, deployment_id: str) -> tuple[str, ...]:
+        """Hosts pointed by hand at this deployment."""
+        await self._reach()
+        return tuple(h for h, serves in self.by_hand.items() if serves == deployment_id)
 
     async def site_url(self) -> str:
         """The first production host, with its scheme."""
@@ -74,6 +86,17 @@ class MemoryPlatform:
         """Which deployment each production host serves now."""
         await self._reach()
         return {h: serves for h, serves in self._hosts.items() if h not in self.dark}
+
+    async def rolling_release(self) -> RollingRelease | None:
+        """The release that is being rolled out in stages now, if there is one."""
+        await self._reach()
+        return self.rolling
+
+    async def candidates(self) -> tuple[PlatformDeployment, ...]:
+        """The latest builds that it would roll production back to, newest first."""
+        await self._reach()
+        fit = [d for d in self._deployments.values() if d.ready and d.candidate]
+        return tuple(sorted(fit, key=lambda d: d.created_at, reverse=True))
 
     async def moves(self, deployment_id: str) -> tuple[str, ...]:
         """Dry run: the hosts that a rollback to this deployment would move."""
@@ -86,30 +109,43 @@ class MemoryPlatform:
         await self._reach()
         return self._job.request if self._job else None
 
+    async def auto_assigns(self) -> bool | None:
+        """Whether a new production build goes live by itself."""
+        await self._reach()
+        return self.auto_assign
+
+    async def set_auto_assign(self, *, on: bool) -> None:
+        """Let new production builds go live by themselves, or not."""
+        await self._ask("auto_assign", "on" if on else "off", "")
+        self.auto_assign = on
+
     async def roll_back(self, deployment_id: str, *, description: str) -> None:
         """Ask once to move production to this deployment; see the port."""
         await self._ask("roll_back", deployment_id, description)
-        moving = self._following(deployment_id)
-        if moving:
-            request = AliasRequest(
-                kind="rollback",
-                from_deployment=self._hosts[moving[0]],
-                to_deployment=deployment_id,
-                status="in-progress",
-                requested_at=self._clock.now(),
-            )
-            ends_at = anyio.current_time() + self._move_seconds
-            self._job = _Job(request, ends_at)
+        self._suitable(deployment_id)
+        self.rolling = None
+        self._move("rollback", deployment_id)
         self._reply()
+
+    async def promote(self, deployment_id: str) -> bool:
+        """Ask once to move production forward to this deployment; see the port."""
+        await self._ask("promote", deployment_id, "")
+        self._suitable(deployment_id)
+        if self.rolling:
+            return False
+        self._move("promote", deployment_id)
+        self._reply()
+        return True
 
     async def assign(self, deployment_id: str, host: str) -> None:
         """Point one host at a deployment; already so is fine."""
         await self._ask("assign", deployment_id, host)
-        self._hosts[host] = deployment_id
+        self._suitable(deployment_id)
+        (self.by_hand if host in self.by_hand else self._hosts)[host] = deployment_id
         self.dark.discard(host)
         self._reply()
 
-    def promote(self, deployment_id: str) -> None:
+    def taken_over(self, deployment_id: str) -> None:
         """Somebody else moves every production host, at once."""
         self._hosts = dict.fromkeys(self._hosts, deployment_id)
 
@@ -126,14 +162,31 @@ class MemoryPlatform:
     async def _ask(self, verb: str, deployment_id: str, what: str) -> None:
         await self._reach()
         self.asked.append((verb, deployment_id, what))
-        if self.refuse:
-            raise self.refuse
-        self._suitable(deployment_id)
+        refusal = self.refuse
+        if isinstance(refusal, list):
+            refusal = refusal.pop(0) if refusal else None
+        if refusal:
+            raise refusal
 
     def _suitable(self, deployment_id: str) -> None:
         found = self._deployments.get(deployment_id)
         if found is None or not (found.ready and found.candidate):
             raise NotATarget(f"Production cannot be moved to {deployment_id}.")
+
+    def _move(self, kind: str, deployment_id: str) -> None:
+        moving = self._following(deployment_id)
+        if not moving:
+            return
+        # As the platform does it: while production is rolled back, builds wait.
+        self.auto_assign = None if self.auto_assign is None else kind == "promote"
+        request = AliasRequest(
+            kind=kind,
+            from_deployment=self._hosts[moving[0]],
+            to_deployment=deployment_id,
+            status="in-progress",
+            requested_at=self._clock.now(),
+        )
+        self._job = _Job(request, anyio.current_time() + self._move_seconds)
 
     def _reply(self) -> None:
         self._settle()

@@ -34,9 +34,13 @@ class Toxic:
             if chunk.end is None:
                 await self.on_data(stage, chunk)
             else:
-                await stage.forward()
+                await self.on_end(stage)
 
     async def on_data(self, stage: Stage, chunk: Chunk) -> None:
         """Deal with the chunk of data at the head."""
         del chunk
+        await stage.forward()
+
+    async def on_end(self, stage: Stage) -> None:
+        """Deal with the end at the head."""
         await stage.forward()

@@ -3,25 +3,19 @@
 import os
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
 from stack.toxiproxy.client.api import Client
-from tests.integration.test_toxiproxy_process import connect, receive
-from tests.integration.test_toxiproxy_toxics import (
+from tests.conformance.toxiproxy.doing import (
     BRIEF_S,
     SLACK_S,
     add,
-    client,
+    cpu_seconds,
     is_silent,
-    listen,
-    old,
-    program,
     round_trip,
 )
-
-__all__ = ["client", "listen", "old", "program"]  # fixtures
+from tests.integration.test_toxiproxy_process import connect, receive
 
 
 @pytest.mark.parametrize("stream", ["upstream", "downstream"])
@@ -119,9 +113,3 @@ def test_removed_bandwidth_lets_all_go(client: Client, old: socket.socket) -> No
     client.remove_toxic("p", name)
     assert received + receive(old, 49_900) == message
     assert time.monotonic() - started < 0.1 + SLACK_S
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has used of the processor."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,22 +1,9 @@
-"""Populate and reset, which change many proxies at once, as Toxiproxy 2.12.0 does."""
-
-import socket
+"""Populate and reset, which change many proxies at once."""
 
 import httpx
 import pytest
 
-from tests.integration.test_toxiproxy import (
-    LATENCY,
-    NOWHERE,
-    api,
-    create,
-    error,
-    http,
-    listens,
-    proxy,
-)
-
-__all__ = ["api", "http", "proxy"]  # fixtures
+from tests.conformance.toxiproxy.doing import LATENCY, NOWHERE, create, error, listens
 
 
 def test_populate_makes_proxies(api: httpx.Client) -> None:
@@ -84,6 +71,12 @@ def test_populate_with_nothing(api: httpx.Client, body: str, status: int) -> Non
     assert answer.json()["proxies"] is None
 
 
+def test_populated_proxies_take_toxics(api: httpx.Client) -> None:
+    """What was populated is a proxy like any other."""
+    api.post("/populate", json=[{"name": "a", "upstream": NOWHERE}])
+    assert api.post("/proxies/a/toxics", json=LATENCY).status_code == 200
+
+
 def test_reset_enables_and_clears(api: httpx.Client, proxy: str) -> None:
     """POST /reset enables every proxy and removes every toxic."""
     create(api, "q")
@@ -94,18 +87,3 @@ def test_reset_enables_and_clears(api: httpx.Client, proxy: str) -> None:
     for after in api.get("/proxies").json().values():
         assert (after["enabled"], after["toxics"]) == (True, [])
         assert listens(after["listen"])
-
-
-def test_reset_goes_on_after_a_failure(api: httpx.Client) -> None:
-    """One proxy that cannot listen is reported, and does not keep others broken."""
-    with socket.create_server(("127.0.0.1", 0)) as occupant:
-        taken = "127.0.0.1:{1}".format(*occupant.getsockname())
-        create(api, "a", listen=taken, enabled=False)
-        create(api, "b")
-        for name in ("a", "b"):
-            api.post(f"/proxies/{name}/toxics", json=LATENCY)
-        status, said = error(api.post("/reset"))
-    assert status == 500
-    assert said == f"listen tcp {taken}: bind: address already in use"
-    after = api.get("/proxies").json().values()
-    assert [proxy["toxics"] for proxy in after] == [[], []]

@@ -1,0 +1,1 @@
+"""How long until traffic has moved, beside the platform's own tools."""

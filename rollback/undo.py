@@ -1,0 +1,192 @@
+"""Going forward again: what undoing a rollback would do, worked out from what is live.
+
+The deployment that was rolled back is promoted, part by part. Nothing is taken from
+anybody: where something else went live meanwhile, undoing would roll over it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from . import incident, track
+from .errors import CannotUndo, NotATarget, UnknownIncident
+from .model import (
+    Incident,
+    Moved,
+    Outcome,
+    Plan,
+    RollingRelease,
+    Step,
+    StepRecord,
+    StepStatus,
+)
+from .ports import Tokens
+from .prepare import Preparation
+from .response import Response
+
+__all__ = ["Undo"]
+
+FIRST = "application"  # what records from before there were parts moved
+NOTHING_MOVED = (Outcome.REFUSED, Outcome.NOTHING_TO_DO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """Undoes a rollback. `parts` are what can be moved forward."""
+
+    parts: Sequence[Preparation]
+    response: Response
+    tokens: Tokens
+
+    async def plan(
+        self, incident_id: str, *, reason: str, override: bool = False
+    ) -> Plan | None:
+        """What undoing would do now; None where all of it is live again already.
+
+        Raises `CannotUndo`, or another `Refused`, when it cannot be done safely.
+        """
+        past = await self._past(incident_id)
+        return await self._plan(past, reason=reason, override=override)
+
+    async def undo(
+        self, incident_id: str, *, reason: str, override: bool = False
+    ) -> Incident:
+        """Go forward again and make sure; raises as `plan` and a rollback do."""
+        at = self.response.clock.now()
+        past = await self._past(incident_id)
+        self.response.notice(f"undoing {past.id}, because of {reason}")
+        planned = await self._plan(past, reason=reason, override=override)
+        opened = _opened(past, at=at, reason=reason)
+        if planned:
+            opened = replace(opened, id=incident.new_id(at, self.tokens.new()))
+            return await self.response.carry_out(planned, incident.of(planned, opened))
+        said = f"{past.from_deployment} is live already"
+        return replace(opened, outcome=Outcome.NOTHING_TO_DO, detail=said)
+
+    async def _past(self, incident_id: str) -> Incident:
+        environment = self.response.policy.environment
+        past = await self.response.ledger.incident(incident_id)
+        if past is None or past.environment != environment:
+            raise UnknownIncident(
+                f"The incident {incident_id} is not known in {environment}."
+            )
+        if past.undoes:
+            raise CannotUndo(
+                f"{past.id} went forward itself, as the undoing of {past.undoes}.",
+                mend="Go back with `rollback run`.",
+            )
+        if past.outcome is None:
+            raise CannotUndo(
+                f"{past.id} is still open: somebody may be at it.",
+                mend=f"Follow it with `rollback incidents show {past.id}`.",
+            )
+        if past.outcome in NOTHING_MOVED or not self._moved(past):
+            raise CannotUndo(f"{past.id} moved nothing that can be moved forward.")
+        return past
+
+    async def _plan(
+        self, past: Incident, *, reason: str, override: bool
+    ) -> Plan | None:
+        steps = [
+            step
+            for record in self._moved(past)
+            if (step := await self._step(past, record, override=override))
+        ]
+        if not steps:
+            return None
+        first, *others = steps
+        return Plan(
+            environment=past.environment,
+            from_deployment=first.from_deployment,
+            to_deployment=first.to_deployment,
+            reason=reason,
+            part=first.target,
+            steps=tuple(steps),
+            also=tuple(
+                Moved(
+                    part=step.target,
+                    from_deployment=step.from_deployment,
+                    to_deployment=step.to_deployment,
+                )
+                for step in others
+            ),
+            moves=tuple(host for step in steps for host in step.hosts),
+            override=override,
+            auto_assign=past.auto_assign,
+        )
+
+    def _moved(self, past: Incident) -> list[StepRecord]:
+        """What the rollback set out to move, of the parts that can go forward."""
+        known = {part.deployments.part for part in self.parts}
+        return [
+            record
+            for record in past.steps
+            if record.status is not StepStatus.SKIPPED
+            and (record.target or FIRST) in known
+        ]
+
+    async def _step(
+        self, past: Incident, record: StepRecord, *, override: bool
+    ) -> Step | None:
+        name = record.target or FIRST
+        (part,) = (each for each in self.parts if each.deployments.part == name)
+        was = record.to_deployment or str(past.to_deployment)
+        goal = record.from_deployment or past.from_deployment
+        platform = part.deployments.platform
+        live = set((await platform.live()).values())
+        if live == {goal}:
+            return None
+        _refuse_others(live - {was, goal}, await platform.rolling_release())
+        await self._require_good(part, goal, override=override)
+        return Step(
+            target=name,
+            name=f"promote {goal} again",
+            from_deployment=was,
+            to_deployment=goal,
+            forward=True,
+            hosts=record.hosts,
+            auto_assign=past.auto_assign_before if name == FIRST else None,
+            site=part.site_url or await platform.site_url(),
+            independent=True,
+        )
+
+    async def _require_good(
+        self, part: Preparation, goal: str, *, override: bool
+    ) -> None:
+        """What was rolled back once must be there, and healthy at its own address."""
+        found = await part.deployments.on_platform(goal)
+        if not track.may_be_target(found):
+            raise NotATarget(f"The platform can no longer promote {goal}.")
+        seen = await part.health(found)
+        if not seen.healthy and not override:
+            why = seen.problem or f"unhealthy: {', '.join(sorted(seen.unhealthy))}"
+            raise NotATarget(
+                f"{goal} is not healthy at its own address ({why}).",
+                mend="Mend it first, or add --override if you know better.",
+            )
+
+
+def _refuse_others(others: set[str], rolling: RollingRelease | None) -> None:
+    """What somebody brought live after the rollback is not rolled over."""
+    if others:
+        raise CannotUndo(
+            f"Something else went live meanwhile: {', '.join(sorted(others))}."
+        )
+    if rolling:
+        raise CannotUndo(
+            f"A rolling release of {rolling.canary} is under way.",
+            mend="Complete or abort it on the platform first.",
+        )
+
+
+def _opened(past: Incident, *, at: datetime, reason: str) -> Incident:
+    """The undoing's own incident, as it begins; an id makes it one on record."""
+    return Incident(
+        id="",
+        environment=past.environment,
+        from_deployment=str(past.to_deployment),
+        to_deployment=past.from_deployment,
+        reason=reason,
+        opened_at=at,
+        undoes=past.id,
+    )
