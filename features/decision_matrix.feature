@@ -95,7 +95,7 @@ Feature: Decision matrix: what the gate says, and by which row
       | 4    |
 
   Scenario: An outage of three seconds is over before anybody could help
-    Given 10 requests and 2 probes a second come to v2
+    Given 10 requests and 4 probes a second come to v2
     And v2 is down for 3 seconds after 7 minutes
     When v2 is watched for 12 minutes
     Then the verdict is healthy, by the row "healthy"

@@ -203,6 +203,9 @@ async def check(
 ) -> int:
     """One look at the metrics, or a replay of recorded counts.
 
+    The look back is over what the app and other sources have counted; probes alone
+    are too short for a deployment to be called healthy: for that there is the gate.
+
     Example: rollback check dpl_abc --from counts.csv
     """
     more: dict[str, Any] = {"environment": settings.environment, "incident": None}
@@ -224,21 +227,28 @@ async def check(
 
 def _judge(settings: Settings, deployment: str, recording: Path) -> Verdict:
     try:
-        text = recording.read_text()
+        text = recording.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"{recording} cannot be read: {error}.", mend="Give the path of a file."
         ) from error
     seen = replay(
-        deployment, read_counts(text), silence_seconds=settings.silence_seconds
+        deployment,
+        read_counts(text),
+        silence_seconds=settings.silence_seconds,
+        window_seconds=settings.window_seconds,
     )
-    return judge_recording(tuple(seen), wiring.limits(settings))
+    return judge_recording(seen, wiring.limits(settings))
 
 
 @command(main, "gate")
 @click.argument("deployment")
 @click.option("--window", type=Duration(), help="How long to watch; default: 5m.")
-@click.option("--confidence", type=click.FloatRange(0, 1, max_open=True))
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Ask for a stronger proof of health, such as 0.95; takes longer.",
+)
 @click.option(
     "--on-bad",
     type=click.Choice(["rollback", "report"]),
@@ -258,12 +268,18 @@ async def gate(
 
     Example: rollback gate dpl_abc --window 5m
     """
-    changed = settings.model_copy(update={"window_seconds": window} if window else {})
+    seconds = window or settings.window_seconds
+    # The spec's rule is about five minutes, also where the gate watches for longer.
+    rule = {"window_seconds": min(seconds, settings.window_seconds)}
+    changed = settings.model_copy(update=rule)
     async with wiring.engine(
         changed, confidence=confidence, notice=screen.notice
     ) as engine:
         ruling = await engine.gate(
-            deployment, act=on_bad == "rollback", progress=screen.progress
+            deployment,
+            seconds=seconds,
+            act=on_bad == "rollback",
+            progress=screen.progress,
         )
     screen.ruling(ruling, settings.environment)
     return gate_code(ruling)

@@ -1,7 +1,7 @@
 """Stage 3: the decision matrix, rows of data; the first that matches names itself."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .evidence import CAP, HORIZON, SUSPICION
 from .model import (
@@ -18,6 +18,7 @@ from .model import (
 __all__ = ["MATRIX", "Limits", "Look", "decide"]
 
 COVERAGE = 0.9  # the share of a window's seconds that must hold a measurement
+SLACK_SECONDS = 5  # the newest seconds are not judged: sources lag
 REFERENCE = 1.5  # times the threshold: between what is good and what is bad
 
 
@@ -81,6 +82,13 @@ class Look:
         """The confidence in the least certain signal."""
         return min(state.confidence for state in self.signals)
 
+    def counts_of(self, source: str) -> tuple[Counts, ...]:
+        """The window of one source, or of all of them."""
+        for part in self.seen.parts:
+            if source and part.source == source:
+                return part.counts
+        return self.seen.counts
+
     def of(self, signal: Signal) -> Iterator[tuple[str, SignalState]]:
         """One signal of all sources together, and of each by name."""
         yield "", next(s for s in self.signals if s.signal is signal)
@@ -100,11 +108,10 @@ class Match:
 
 def decide(look: Look) -> Verdict:
     """The first row of the matrix that matches names itself."""
-    for row, matches in MATRIX:
-        match = matches(look)
-        if match:
-            return _verdict(look, row, match)
-    raise AssertionError("the last row of the matrix always matches")
+    said = [(row, matches(look)) for row, matches in MATRIX]
+    row, match = next((row, match) for row, match in said if match)
+    rows = tuple((row, match.reason if match else None) for row, match in said)
+    return replace(_verdict(look, row, match), rows=rows)
 
 
 def _verdict(look: Look, row: str, match: Match) -> Verdict:
@@ -129,22 +136,41 @@ def _verdict(look: Look, row: str, match: Match) -> Verdict:
 
 
 def _shared(look: Look) -> tuple[Signal, ...]:
-    """What may be bad about the candidate, if the stable one is suspected of it all.
+    """What may be bad about the candidate, if the stable one is as bad in all of it.
 
     Health checks that fail are compared when a rollback is planned, by what they name.
     """
-    bad = {
+    bad = tuple(
         signal
         for signal, _ in look.limits.thresholds
         if any(
             state.evidence >= SUSPICION or _over(state, look.limits.min_requests)
             for _, state in look.of(signal)
         )
-    }
-    sick = {s.signal for s in look.baseline if s.evidence >= SUSPICION}
-    if Signal.AVAILABILITY in bad or not bad <= sick:
+    )
+    if Signal.AVAILABILITY in bad or not all(_is_as_bad(s, look) for s in bad):
         return ()
-    return tuple(s.signal for s in look.signals if s.signal in bad)
+    return bad
+
+
+def _is_as_bad(signal: Signal, look: Look) -> bool:
+    """Whether the stable one is suspected, and half as bad since it began at least."""
+    suspected = any(
+        s.signal is signal and s.evidence >= SUSPICION for s in look.baseline
+    )
+    source, state = max(look.of(signal), key=lambda one: one[1].evidence)
+    since = _changed(look.counts_of(source), signal, state.threshold)
+    if not suspected or since is None:
+        return False
+    own = _share(look.counts_of(source), signal, since)
+    beside = [_share(part.counts, signal, since) for part in look.seen.baseline]
+    return max(beside, default=0.0) >= own / 2
+
+
+def _share(counts: Sequence[Counts], signal: Signal, since: int) -> float:
+    """The proportion of bad ones since then, 0 where there were none at all."""
+    pairs = [each.of(signal) for each in counts if each.second >= since]
+    return sum(bad for bad, _ in pairs) / max(sum(n for _, n in pairs), 1)
 
 
 def _critical(look: Look) -> tuple[CriticalError, ...]:
@@ -244,6 +270,9 @@ def _missing(look: Look) -> tuple[str, ...]:
 
 
 def _gaps(look: Look) -> Iterator[str]:
+    length, window = _length(look), look.limits.window_seconds
+    if length < min(COVERAGE * window, window - SLACK_SECONDS):
+        yield f"{length} of {window:.0f} seconds were watched"
     if look.covered < COVERAGE:
         yield (
             f"only {look.covered:.0%} of {_length(look)} seconds hold a measurement, "
@@ -307,9 +336,7 @@ def _bad_since(look: Look, match: Match) -> int | None:
         return None
     thresholds = dict(look.limits.thresholds)
     signals = [match.signal] if match.signal else list(thresholds)
-    counts = look.seen.counts
-    for part in look.seen.parts:
-        counts = part.counts if part.source == match.source else counts
+    counts = look.counts_of(match.source)
     times = [_changed(counts, s, thresholds[s]) for s in signals]
     times += [int(e.first_seen.timestamp()) for e in _critical(look)]
     known = [at for at in times if at is not None]

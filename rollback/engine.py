@@ -4,6 +4,7 @@ record -> observe -> decide -> plan -> execute -> verify -> announce -> document
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Unpack
@@ -18,6 +19,7 @@ from .errors import (
     Refused,
     RollbackError,
     UnknownDeployment,
+    Unreachable,
 )
 from .model import (
     DeploymentVersion,
@@ -161,19 +163,28 @@ class Engine:
         return await watch.back(probe_seconds=probe_seconds)
 
     async def gate(
-        self, deployment_id: str, *, act: bool, progress: Progress | None = None
+        self,
+        deployment_id: str,
+        *,
+        act: bool,
+        seconds: float | None = None,
+        progress: Progress | None = None,
     ) -> Ruling:
-        """Watch a deployment for the window; when it is bad and `act`, roll it back."""
+        """Watch a deployment for a while; when it is bad and `act`, roll it back.
+
+        `seconds` is the window of the limits where it is not given.
+        """
         if self.api:
             part = await self.of(deployment_id)
-            return await part.gate(deployment_id, act=act, progress=progress)
+            return await part.gate(
+                deployment_id, act=act, seconds=seconds, progress=progress
+            )
         watch = await self.watches.of(deployment_id)
-        stable = (
-            await self._deployments.stable(candidate=deployment_id) if act else None
-        )
+        known = self._deployments
+        stable = await known.stable(candidate=deployment_id) if act else None
         started = self.clock.now()
-        ends = anyio.current_time() + self.policy.limits.window_seconds
-        verdict = await watch.until(ends, progress=progress)
+        seconds = self.policy.limits.window_seconds if seconds is None else seconds
+        verdict = await watch.until(anyio.current_time() + seconds, progress=progress)
         return await self._rule(verdict, started, stable)
 
     async def watch(
@@ -198,15 +209,23 @@ class Engine:
             for part, name in zip(parts, deployments, strict=True)
         ]
         rulings: dict[str, Ruling] = {}
+        problems: list[RollbackError] = []
 
         async def see_through(part: Engine, watch: Watch) -> None:
-            rulings[watch.candidate.id] = await part.see_through(
-                watch, ends, act=act, progress=progress
-            )
+            name = watch.candidate.id
+            try:
+                rulings[name] = await part.see_through(
+                    watch, ends, act=act, progress=progress
+                )
+            except RollbackError as error:  # the others are seen through all the same
+                self.notice(f"{name}: {error.message}")
+                problems.append(error)
 
         async with anyio.create_task_group() as group:
             for part, watch in zip(parts, watches, strict=True):
                 group.start_soon(see_through, part, watch)
+        if problems:
+            raise problems[0]
         return tuple(rulings[watch.candidate.id] for watch in watches)
 
     async def see_through(
@@ -216,7 +235,7 @@ class Engine:
         started = self.clock.now()
         stable = await self._way_back(watch.candidate.id) if act else None
         verdict = await watch.until(ends, progress=progress)
-        return await self._rule(verdict, started, stable)
+        return await self._act(verdict, started, stable)
 
     async def _watch_live(
         self, ends: float, *, act: bool, progress: Progress | None
@@ -228,8 +247,20 @@ class Engine:
             stable = await self._way_back(watch.candidate.id) if act else None
             verdict = await self.watches.while_live(watch, ends, progress=progress)
             if verdict:
-                return await self._rule(verdict, started, stable)
+                return await self._act(verdict, started, stable)
             watch = await self.watches.of_next_live(ends)
+
+    async def _act(
+        self, verdict: Verdict, started: datetime, stable: DeploymentVersion | None
+    ) -> Ruling:
+        """Rule as the gate does; a watch is long, so the way back is looked at again.
+
+        Meanwhile it may have been rolled back from, or the candidate gone back to.
+        """
+        if stable and verdict.judgement is Judgement.ROLL_BACK:
+            with suppress(Unreachable):
+                stable = await self._way_back(verdict.deployment)
+        return await self._rule(verdict, started, stable)
 
     async def _way_back(self, deployment_id: str) -> DeploymentVersion | None:
         """What to go back to from what is watched; None where trouble is only told."""

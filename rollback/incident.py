@@ -220,6 +220,7 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
         "row": verdict.row,
         "signal": verdict.signal,
         "reason": verdict.reason,
+        "rows": [{"row": row, "says": says} for row, says in verdict.rows],
         "signals": _signals(verdict.signals),
         "proof": verdict.proof,
         "baseline": {

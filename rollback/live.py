@@ -23,6 +23,7 @@ COLOURS: dict[str, str] = {
 
 PLAIN_EVERY = 10.0  # in a pipe, one line in so many seconds
 BAR_WIDTH = 24
+IN_FULL = 2  # more deployments than that are shown in a line each, the worst first
 
 
 class LiveView:
@@ -77,6 +78,8 @@ class LiveView:
         self._console.print(Text(said), soft_wrap=True)
 
     def _view(self) -> RenderableType:
+        if len(self._latest) > IN_FULL:
+            return _brief([verdict for verdict, _ in self._latest.values()])
         parts: list[RenderableType] = []
         for verdict, left in self._latest.values():
             parts += [self._head(verdict, left), _signals(verdict), _foot(verdict)]
@@ -96,6 +99,21 @@ class LiveView:
             Text(verdict.deployment, "bold"), said, passed, f"{clock(left)} left"
         )
         return head
+
+
+def _brief(verdicts: list[Verdict]) -> RenderableType:
+    """A line for each deployment with its clearest signal; the worst comes first."""
+    table = Table.grid(padding=(0, 2))
+    clearest = [(max(v.signals, key=lambda s: s.evidence), v) for v in verdicts]
+    for state, verdict in sorted(clearest, key=lambda one: -one[0].evidence):
+        table.add_row(
+            Text(verdict.deployment, "bold"),
+            Text(verdict.judgement.value, COLOURS[verdict.judgement]),
+            f"{NAMES[state.signal]} {state.bad} of {state.requests}",
+            _bar(state, verdict),
+            Text(_evidence(state, verdict), "dim"),
+        )
+    return table
 
 
 def _signals(verdict: Verdict) -> RenderableType:

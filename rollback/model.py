@@ -1,5 +1,6 @@
 """The frozen values that the stages hand to one another. All hold tuples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -235,10 +236,21 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one source counted."""
+    """What one source counted; `until` which second, exclusive, it has been read."""
 
     source: str
     counts: tuple[Counts, ...] = ()
+    until: int = 0
+
+
+def merge(parts: Sequence[Sequence[Counts]]) -> tuple[Counts, ...]:
+    """Counts of several sources, added up second by second, in order."""
+    seconds: dict[int, Counts] = {}
+    for part in parts:
+        for counts in part:
+            known = seconds.get(counts.second)
+            seconds[counts.second] = known + counts if known else counts
+    return tuple(seconds[second] for second in sorted(seconds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,8 +259,8 @@ class Observation:
 
     `since` and `until` bound the observation in whole unix seconds, `until` exclusive;
     seconds without any count are absent from `counts`. `parts` are the same counts by
-    source; without them all are of one. `baseline` is what the same
-    sources say of `stable`, the stable deployment, where there is one.
+    source; without them all are of one. `baseline` is what each of the same sources
+    says of `stable`, the stable deployment, where there is one.
     """
 
     deployment: str
@@ -259,7 +271,7 @@ class Observation:
     critical_errors: tuple[CriticalError, ...] = ()
     sources: tuple[SourceState, ...] = ()
     stable: str | None = None
-    baseline: tuple[Counts, ...] = ()
+    baseline: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +310,8 @@ class Verdict:
     the evidence at which a signal has proved bad. `parts` are the signals by source,
     where there are several. `baseline` are the signals of the
     deployment `stable` in the same window, and `shared` those on which it is bad too,
-    where these are all that is bad: a rollback to it cannot help.
+    where these are all that is bad: a rollback to it cannot help. `rows` is what every
+    row of the matrix says, None where it does not match.
     """
 
     deployment: str
@@ -316,6 +329,7 @@ class Verdict:
     stable: str | None = None
     baseline: tuple[SignalState, ...] = ()
     shared: tuple[Signal, ...] = ()
+    rows: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,46 +17,31 @@ from .model import (
     Part,
     PlatformDeployment,
     SourceState,
+    merge,
 )
 from .ports import Clock, ErrorSource, MetricSource
+from .silence import Silence
 
-__all__ = ["Observer", "merge"]
+__all__ = ["Observer"]
 
 PATIENCE_SECONDS = 1.0  # what a look waits for a source; what comes later is not lost
 
 
-def merge(parts: Sequence[Sequence[Counts]]) -> tuple[Counts, ...]:
-    """Counts of several sources, added up second by second, in order."""
-    seconds: dict[int, Counts] = {}
-    for part in parts:
-        for counts in part:
-            known = seconds.get(counts.second)
-            seconds[counts.second] = known + counts if known else counts
-    return tuple(seconds[second] for second in sorted(seconds))
-
-
 @dataclass(slots=True)
 class _Feed:
-    """One source: how far it has been read, and what has come since the last look."""
+    """One source about one deployment: how far it was read, what came since a look."""
 
     source: MetricSource
+    deployment: PlatformDeployment
     next: int
     counts: list[Counts] = field(default_factory=list)
-    baseline: list[Counts] = field(default_factory=list)
     read: anyio.Event | None = None  # while it is being read
+    punctual: bool = True
 
-    def take(self) -> tuple[tuple[Counts, ...], tuple[Counts, ...]]:
+    def take(self) -> Part:
         """What has come since the last look."""
-        taken = tuple(self.counts), tuple(self.baseline)
-        self.counts, self.baseline = [], []
-        return taken
-
-
-def _checked(counts: tuple[Counts, ...]) -> tuple[Counts, ...]:
-    for each in counts:
-        if not each.possible:
-            raise SourceDown(f"It counts what cannot be: {each}.")
-    return counts
+        taken, self.counts = tuple(self.counts), []
+        return Part(source=self.source.name, counts=taken, until=self.next)
 
 
 class Observer:
@@ -88,29 +73,39 @@ class Observer:
     ) -> None:
         self._candidate, self._stable = candidate, stable
         self._baseline = stable if compare else None
-        self._sources, self._errors = sources, errors
+        self._errors = errors
         self._clock, self._environment, self._codes = clock, environment, codes
-        self._window, self._silence = window_seconds, silence_seconds
-        self._poll = error_poll_seconds
+        self._window, self._poll = window_seconds, error_poll_seconds
         self._errors_since = since.astimezone(UTC)
         now = self._now()
         self._since = now - back_seconds
-        self._feeds = [_Feed(source=source, next=self._since) for source in sources]
+        self._feeds = [
+            _Feed(source=source, deployment=candidate, next=self._since)
+            for source in sources
+        ]
+        self._beside = [
+            _Feed(source=source, deployment=self._baseline, next=self._since)
+            for source in sources
+            if self._baseline
+        ]
         self._group: TaskGroup | None = None
-        self._lags = {source.name: source.lag_seconds for source in sources}
-        names = [s.name for s in sources] + [e.name for e in errors]
-        self._spoke = dict.fromkeys(names, now)
-        self._silences: dict[str, tuple[int, int]] = {}  # name: its end, its length
-        self._problems: dict[str, str] = {}
+        lags = {source.name: source.lag_seconds for source in sources}
+        self._silence = Silence(
+            lags | {error.name: 0 for error in errors},
+            now,
+            allowed=silence_seconds,
+            window=window_seconds,
+        )
+        self._names = (*lags, *(error.name for error in errors))
         self._critical: dict[str, tuple[CriticalError, ...]] = {}
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Measure and ask while the context is open."""
         async with AsyncExitStack() as stack:
-            for source in self._sources:
-                for deployment in self._deployments:
-                    await stack.enter_async_context(source.watching(deployment))
+            for feed in (*self._feeds, *self._beside):
+                watching = feed.source.watching(feed.deployment)
+                await stack.enter_async_context(watching)
             group = await stack.enter_async_context(anyio.create_task_group())
             for errors in self._errors:
                 group.start_soon(self._keep_asking, errors)
@@ -119,59 +114,40 @@ class Observer:
             group.cancel_scope.cancel()
 
     async def look(self, *, patience_seconds: float = PATIENCE_SECONDS) -> Observation:
-        """What has come to be known since the last look; while `watching`."""
-        for feed in self._feeds:
+        """What has come to be known since the last look; while `watching`.
+
+        Who was late the last time is waited for only with more patience than usual.
+        """
+        usual = patience_seconds <= PATIENCE_SECONDS
+        for feed in (*self._feeds, *self._beside):
             self._begin(feed)
         with anyio.move_on_after(patience_seconds):
-            for feed in self._feeds:
-                if feed.read:
+            for feed in (*self._feeds, *self._beside):
+                if feed.read and (feed.punctual or not usual):
                     await feed.read.wait()
+        for feed in (*self._feeds, *self._beside):
+            feed.punctual = feed.read is None
         lag = min((feed.source.lag_seconds for feed in self._feeds), default=0)
-        since, self._since = self._since, max(self._since, self._now() - lag)
-        taken = {feed.source.name: feed.take() for feed in self._feeds}
+        now = self._now()
+        since, self._since = self._since, max(self._since, now - lag)
+        parts = tuple(feed.take() for feed in self._feeds)
         return Observation(
             deployment=self._candidate.id,
             since=since,
             until=self._since,
-            counts=merge([counts for counts, _ in taken.values()]),
-            parts=tuple(
-                Part(source=name, counts=counts) for name, (counts, _) in taken.items()
-            ),
+            counts=merge([part.counts for part in parts]),
+            parts=parts,
             critical_errors=self._critical_errors(),
             sources=tuple(
-                SourceState(name=name, problem=self._problem(name))
-                for name in self._spoke
+                SourceState(name=name, problem=self._silence.problem(name, now))
+                for name in self._names
             ),
             stable=self._baseline.id if self._baseline else None,
-            baseline=merge([baseline for _, baseline in taken.values()]),
+            baseline=tuple(feed.take() for feed in self._beside),
         )
-
-    @property
-    def _deployments(self) -> tuple[PlatformDeployment, ...]:
-        measured = (self._candidate, self._baseline)
-        return tuple(deployment for deployment in measured if deployment)
 
     def _now(self) -> int:
         return math.floor(self._clock.now().timestamp())
-
-    def _problem(self, name: str) -> str | None:
-        """Down, as it says itself, or silent for too long somewhere in the window."""
-        now = self._now()
-        silent = now - self._lags.get(name, 0) - self._spoke[name]
-        if name in self._problems:
-            return f"{name} is down: {self._problems[name]}"
-        if silent > self._silence:
-            return f"{name} has been silent for {silent} s"
-        ended, lasted = self._silences.get(name, (0, 0))
-        if ended > now - self._window:
-            return f"{name} was silent for {lasted} s"
-        return None
-
-    def _speaks(self, name: str, second: int) -> None:
-        lasted = second - self._spoke[name]
-        if lasted > self._silence:
-            self._silences[name] = second, lasted
-        self._spoke[name] = max(second, self._spoke[name])
 
     def _critical_errors(self) -> tuple[CriticalError, ...]:
         found = [error for errors in self._critical.values() for error in errors]
@@ -185,48 +161,61 @@ class Observer:
             self._group.start_soon(self._read, feed, until, feed.read)
 
     async def _read(self, feed: _Feed, until: int, read: anyio.Event) -> None:
-        name, since = feed.source.name, max(feed.next, until - math.ceil(self._window))
+        since = max(feed.next, until - math.ceil(self._window))
         try:
             counts = _checked(
-                await feed.source.counts(self._candidate, since=since, until=until)
+                await feed.source.counts(feed.deployment, since=since, until=until)
             )
         except SourceDown as error:
-            self._problems[name] = error.message
+            self._answers(feed, error.message)
+        except Exception as error:  # noqa: BLE001 - a source that breaks is down, and ends no watch
+            self._answers(feed, f"it broke off: {error!r}")
         else:
-            self._problems.pop(name, None)
             feed.next = until
             feed.counts.extend(counts)
-            for each in counts:
-                self._speaks(name, each.second)
-            await self._compare(feed, since, until)
+            self._answers(feed)
         finally:
             feed.read = None
             read.set()
 
-    async def _compare(self, feed: _Feed, since: int, until: int) -> None:
-        """Read the baseline; without one the candidate is judged all the same."""
-        if self._baseline is None:
+    def _answers(self, feed: _Feed, why_not: str | None = None) -> None:
+        """Without a baseline the candidate is judged all the same."""
+        if feed.deployment is not self._candidate:
             return
-        with suppress(SourceDown):
-            feed.baseline += _checked(
-                await feed.source.counts(self._baseline, since=since, until=until)
-            )
+        self._silence.answers(feed.source.name, why_not)
+        for each in feed.counts:
+            self._silence.speaks(feed.source.name, each.second)
 
     async def _keep_asking(self, errors: ErrorSource) -> None:
         while True:
+            why_not: str | None = None
             try:
                 own = await self._of(errors, self._candidate)
-                others = await self._of(errors, self._stable) if self._stable else ()
+                self._silence.speaks(errors.name, self._now())
+                self._critical[errors.name] = await self._own(errors, own)
             except SourceDown as error:
-                self._problems[errors.name] = error.message
-            else:
-                self._problems.pop(errors.name, None)
-                self._speaks(errors.name, self._now())
-                shared = {error.code: error.count for error in others}
-                self._critical[errors.name] = tuple(
-                    error for error in own if error.count > shared.get(error.code, 0)
-                )
+                why_not = error.message
+            except Exception as error:  # noqa: BLE001 - as above
+                why_not = f"it broke off: {error!r}"
+            self._silence.answers(errors.name, why_not)
             await anyio.sleep(self._poll)
+
+    async def _own(
+        self, errors: ErrorSource, seen: tuple[CriticalError, ...]
+    ) -> tuple[CriticalError, ...]:
+        """Without those that the stable one shows as often.
+
+        Where that cannot be asked they count: whether going back can help is looked at
+        again, by the health checks of both, before anything moves.
+        """
+        if self._stable is None or not seen:
+            return seen
+        try:
+            others = await self._of(errors, self._stable)
+        except SourceDown:
+            return seen
+        shared = {error.code: error.count for error in others}
+        return tuple(each for each in seen if each.count > shared.get(each.code, 0))
 
     async def _of(
         self, errors: ErrorSource, deployment: PlatformDeployment
@@ -237,3 +226,10 @@ class Observer:
             environment=self._environment,
             since=self._errors_since,
         )
+
+
+def _checked(counts: tuple[Counts, ...]) -> tuple[Counts, ...]:
+    for each in counts:
+        if not each.possible:
+            raise SourceDown(f"It counts what cannot be: {each}.")
+    return counts

@@ -110,10 +110,13 @@ class Preparation:
         )
 
     async def _passed(self, wish: Wish, target: str) -> bool:
-        """Whether it is known to have passed; the ledger alone knows that."""
-        if wish.stable:
-            return wish.stable.health_check_status is HealthStatus.PASSING
-        return await self.deployments.passed(target)
+        """Whether it is known to have passed; the ledger alone knows that.
+
+        What had passed when a watch began may have been rolled back from since; where
+        the ledger is lost meanwhile it is believed.
+        """
+        before = wish.stable is not None and wish.stable.health_check_status is PASSING
+        return await self.deployments.passed(target) or before
 
     async def look(self, deployment_id: str) -> Health:
         """One look at a deployment that the platform must know."""

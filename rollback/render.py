@@ -135,9 +135,17 @@ class Screen:
         """A verdict with the row that said it."""
         self.data(verdict_document(verdict) | more)
         self._verdict(verdict)
+        self.table(
+            ("row", "says"),
+            [(row, says or "-") for row, says in verdict.rows],
+        )
         if "decided_second" in more:
             began = verdict.bad_since
-            after = f", {verdict.second - began} s after it began" if began else ""
+            after = (
+                f", {verdict.second - began} s after it began"
+                if began is not None
+                else ""
+            )
             self.say(f"decided at second {verdict.second}{after}")
 
     def _verdict(self, verdict: Verdict) -> None:

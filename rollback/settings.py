@@ -78,9 +78,9 @@ class Settings(BaseSettings):
     error_rate: float = Field(default=0.05, gt=0, lt=1)
     response_time_ms: float = Field(default=3000, gt=0)
     slow_share: float = Field(default=0.05, gt=0, lt=1)
-    availability: float = Field(default=0.99, gt=0, lt=1)
+    availability: float = Field(default=0.99, gt=0, le=0.999999)
     critical_errors: Annotated[tuple[str, ...], NoDecode] = CRITICAL_ERRORS
-    window_seconds: float = Field(default=300, gt=0)
+    window_seconds: float = Field(default=300, ge=1, le=86_400)
     min_requests: int = Field(default=1000, ge=1)
     healthy_requests: int = Field(default=100, ge=1)
     alpha: float = Field(default=1e-3, gt=0, lt=1)
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
             name = ".".join(str(part) for part in first["loc"])
             raise SettingsInvalid(
                 f"The setting {name} is not valid: {first['msg']}."
-            ) from error
+            ) from None  # pydantic's own error shows the values, secrets among them
         except (TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsInvalid(
                 f"{config or 'rollback.toml'} is not TOML: {error}."

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from . import observe, plan, track
-from .errors import RollbackError, Unreachable
+from .errors import RollbackError
 from .model import Judgement, PlatformDeployment, Verdict
 from .monitor import Monitor
 from .ports import Clock, ErrorSource, MetricSource
@@ -122,7 +122,7 @@ class Watches:
     async def _until_moved(self, live: str, scope: anyio.CancelScope) -> None:
         while True:
             await anyio.sleep(LIVE_EVERY_SECONDS)
-            with suppress(Unreachable):
+            with suppress(RollbackError):
                 if not plan.is_live(await self.deployments.platform.live(), live):
                     self.notice(f"{live} is no longer live")
                     scope.cancel()

@@ -18,6 +18,7 @@ from . import web
 __all__ = ["HttpSite", "Probes"]
 
 HEALTH_PATH = "/api/health"
+KEPT_SECONDS = 60
 LOCKED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 USER_AGENT = f"rollback-probe/{version('wedsync-rollback')}"
 
@@ -96,7 +97,7 @@ class Probes:
         self._slow_seconds, self._timeout = slow_ms / 1000, timeout_seconds
         self._seen: dict[str, dict[int, Counts]] = {}
         self._crash: str | None = None
-        self._locked: dict[str, dict[str, int]] = {}
+        self._locked: dict[str, dict[str, int | None]] = {}  # by deployment and path
         self._latest = 0
 
     @asynccontextmanager
@@ -125,15 +126,15 @@ class Probes:
         """
         if self._crash:
             raise SourceDown(f"The probes stopped working: {self._crash}.")
-        for path, status in self._locked.get(deployment.id, {}).items():
+        for path, status in self._locked_out(deployment).items():
             raise SourceDown(
                 f"{deployment.url}{path} answered {status}: the bypass secret "
                 "(VERCEL_AUTOMATION_BYPASS_SECRET) is missing or wrong."
             )
         seen = self._seen.get(deployment.id, {})
         until = min(until, self._second())
-        for second in [second for second in seen if second < since]:
-            del seen[second]  # nobody asks for what was before; a watch may take days
+        for second in [second for second in seen if second < since - KEPT_SECONDS]:
+            del seen[second]  # nobody asks for what was long before
         return tuple(seen[second] for second in sorted(seen) if since <= second < until)
 
     async def _tick(self, deployment: PlatformDeployment, tasks: TaskGroup) -> None:
@@ -191,13 +192,21 @@ class Probes:
             timeout_seconds=self._timeout,
             protected=True,
         )
-        locked = self._locked.setdefault(deployment.id, {})
-        if answer.status in LOCKED:
-            locked[path] = answer.status
-            return None
-        if answer.status is not None:  # no answer tells nothing about the secret
-            locked.pop(path, None)
-        return answer
+        if answer.status is None:  # that tells nothing about the secret
+            return answer
+        states = self._locked.setdefault(deployment.id, {})
+        states[path] = answer.status if answer.status in LOCKED else None
+        return None if states[path] and self._locked_out(deployment) else answer
+
+    def _locked_out(self, deployment: PlatformDeployment) -> dict[str, int]:
+        """Which paths are locked and how; none where the health check opens.
+
+        There the secret is right, and a page's 403 is the app's own.
+        """
+        states = self._locked.get(deployment.id, {})
+        if states.get(HEALTH_PATH, LOCKED) is None:
+            return {}
+        return {path: status for path, status in states.items() if status}
 
     def _second(self) -> int:
         """The second that it is now; a clock that is set back opens none again."""

@@ -71,7 +71,7 @@ class RedisCounters:
                 for second, row in zip(seconds, rows, strict=True)
                 if any(value is not None for value in row)  # "0" has spoken too
             )
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except (RedisError, OSError, TimeoutError, ValueError, TypeError) as error:
             raise SourceDown(
                 f"Redis at {self._where} cannot be read: "
                 f"{str(error).rstrip('.') or type(error).__name__}."

@@ -212,18 +212,20 @@ async def test_a_collector_that_breaks_is_no_bad_health() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("path", ["/api/health", "/page"])
-async def test_a_locked_address_is_no_bad_health(status: int, path: str) -> None:
+@pytest.mark.parametrize("paths", [("/api/health",), ("/api/health", "/page")])
+async def test_a_locked_address_is_no_bad_health(
+    status: int, paths: tuple[str, ...]
+) -> None:
     """An address that the secret does not open counts as nothing, and says why."""
 
     def locked(request: SiteRequest) -> Answer:
-        shut = request.url.endswith(path)
+        shut = request.url.endswith(paths)
         return Answer(status=status if shut else 200, seconds=0.05)
 
     source = probes(MemorySite(locked), AnyioClock(START))
     async with source.watching(V2):
         await anyio.sleep(3)
-        with pytest.raises(SourceDown, match=f"{path} answered {status}: .*_SECRET"):
+        with pytest.raises(SourceDown, match=f"answered {status}: .*_SECRET"):
             await source.counts(V2, since=SECOND, until=SECOND + 99)
 
 
@@ -251,6 +253,21 @@ async def test_no_answer_does_not_prove_that_the_address_is_open() -> None:
         await anyio.sleep(4)
         with pytest.raises(SourceDown, match="answered 401"):
             await source.counts(V2, since=SECOND, until=SECOND + 99)
+
+
+async def test_a_page_of_the_apps_own_that_is_forbidden_hides_no_bad_health() -> None:
+    """Where the health check opens, the secret is right: 403 is an ordinary answer."""
+    found = await watched(
+        answering(
+            health=Answer(status=503, seconds=0.05),
+            page=Answer(status=403, seconds=0.1),
+        ),
+        10,
+    )
+    total = sum(found, start=Counts(second=0))
+    assert (total.probes, total.unavailable) == (20, 20)
+    assert total.requests >= 19
+    assert total.failed == 0
 
 
 async def test_what_was_not_watched_is_silent() -> None:

@@ -57,7 +57,7 @@ def _send(url: str) -> None:
 
 
 def _rows(client: httpx.Client, dataset: str, **params: Any) -> list[dict[str, Any]]:
-    asked = {"dataset": dataset, "field": "id", "statsPeriod": "10m"} | params
+    asked = {"dataset": dataset, "field": "id", "statsPeriod": "1d"} | params
     answer = client.get(EVENTS, params=asked)
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["data"]

@@ -39,7 +39,8 @@ time.sleep(600)
 """
 # A runner of its own, so that it can be killed: two servers, then what argv[3] says.
 RUNNER = f"""
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be deaf to it
 from pathlib import Path
 from stack.backends.processes import Processes
 from stack.warden import Server

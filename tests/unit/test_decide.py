@@ -197,7 +197,7 @@ def test_a_recording_is_judged_as_if_live() -> None:
     """The verdict falls in the second in which it would have fallen."""
     good = [counts(s, requests=10) for s in range(60)]
     bad = [counts(s, requests=10, failed=10) for s in range(60, 120)]
-    seen = replay("dpl_v2", [*good, *bad], silence_seconds=30)
+    seen = replay("dpl_v2", [*good, *bad], silence_seconds=30, window_seconds=300)
 
     verdict = judge_recording(tuple(seen), LIMITS)
 
@@ -208,7 +208,7 @@ def test_a_recording_is_judged_as_if_live() -> None:
 def test_a_recording_with_a_silent_end_is_inconclusive() -> None:
     """A gap in the recording is silence, not health."""
     seconds = [*(counts(s) for s in range(60)), counts(95)]
-    seen = tuple(replay("dpl_v2", seconds, silence_seconds=30))
+    seen = tuple(replay("dpl_v2", seconds, silence_seconds=30, window_seconds=300))
 
     assert judge_recording(seen[:-1], LIMITS).judgement is Judgement.INCONCLUSIVE
 

@@ -1,11 +1,13 @@
 """What a bad night brings: things lost in the middle, interruptions, typos."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
+from rollback import verify
 from rollback.adapters.memory import (
     MemoryChannel,
     MemoryPlatform,
@@ -25,6 +27,7 @@ from rollback.model import (
     Answer,
     Counts,
     HealthStatus,
+    Incident,
     Judgement,
     Message,
     Outcome,
@@ -199,6 +202,35 @@ def test_a_late_interruption_does_not_undo_what_was_measured() -> None:
         assert [m.phase for m in slow.messages] == ["initiated", "restored"]
 
     simulate(scene)
+
+
+def test_ctrl_c_of_asyncio_does_not_undo_what_was_measured_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It cancels the task itself, which no shield keeps off; on real time."""
+    monkeypatch.setattr(verify, "BETWEEN_CHECKS", 0.01)
+
+    tasks: list[asyncio.Task[Incident]] = []
+
+    class Slow(MemoryChannel):
+        async def send(self, message: Message) -> None:
+            if message.phase == "restored":
+                tasks[0].cancel()
+                await anyio.sleep(0.2)
+            await super().send(message)
+
+    async def scene() -> None:
+        world, slow = World(), Slow("slack")
+        await world.recorded()
+        engine = replace(world.engine, channels=(slow,))
+        tasks.append(asyncio.create_task(engine.roll_back(reason="bad")))
+        await asyncio.wait(tasks)
+        (kept,) = await world.ledger.incidents("production", limit=5)
+
+        assert kept.outcome is Outcome.RESTORED
+        assert [m.phase for m in slow.messages] == ["initiated", "restored"]
+
+    asyncio.run(scene())
 
 
 def test_an_interruption_keeps_what_was_done_so_far() -> None:

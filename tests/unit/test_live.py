@@ -130,6 +130,17 @@ def test_several_deployments_are_told_apart() -> None:
     assert plain(screen).count("dpl_v3") >= 1
 
 
+def test_many_deployments_fit_with_the_worst_on_top() -> None:
+    """A bad one must not be below the edge of the screen."""
+    view, file = terminal()
+    for number in range(6):
+        view.update(verdict(name=f"dpl_{number}", evidence=10.0**number), 60)
+    view.stop()
+
+    shown = [line.split()[0] for line in plain(file).splitlines() if "dpl_" in line]
+    assert shown[-6:] == [f"dpl_{n}" for n in range(5, -1, -1)]
+
+
 def test_time_is_said_in_minutes_and_seconds() -> None:
     """Rounded up, so that it is never over too early."""
     assert [clock(s) for s in (0, 0.2, 59.9, 60, 125)] == [

@@ -15,9 +15,9 @@ from rollback.model import (
     Signal,
     SourceState,
     Verdict,
+    merge,
 )
 from rollback.monitor import Monitor
-from rollback.observe import merge
 from rollback.testing import LIMITS
 
 GOOD = {"requests": 4, "probes": 4}
@@ -34,16 +34,18 @@ def look(
     baseline: Counts | None = None,
 ) -> Observation:
     """One second as several sources saw it, and the stable deployment beside it."""
-    seen = tuple(Part(source=name, counts=(c,)) for name, c in parts.items())
+    end = number + 1
+    seen = tuple(Part(source=name, counts=(c,), until=end) for name, c in parts.items())
+    beside = (baseline,) if baseline else ()
     return Observation(
         deployment="dpl_v2",
         since=number,
-        until=number + 1,
+        until=end,
         counts=merge([part.counts for part in seen]),
         parts=seen,
         sources=tuple(SourceState(name=name) for name in parts),
         stable="dpl_v1" if baseline else None,
-        baseline=(baseline,) if baseline else (),
+        baseline=(Part(source="probes", counts=beside, until=end),),
     )
 
 
@@ -124,13 +126,13 @@ def test_the_literal_rule_waits_for_a_whole_window() -> None:
     assert (short[9].judgement, short[9].row) == (Judgement.ROLL_BACK, "threshold")
 
 
-def test_the_evidence_is_the_mean_over_the_sources() -> None:
+def test_the_evidence_is_the_clearest_sources_shared_by_all() -> None:
     """Which keeps the bound however the sources hang together."""
     verdict = watch(sources({"requests": 3, "failed": 1}, 5))
 
     alone = [part.signals[0].evidence for part in verdict.parts]
     assert len(alone) == 2
-    assert verdict.signals[0].evidence == pytest.approx(sum(alone) / 2)
+    assert verdict.signals[0].evidence == max(alone) / 2
 
 
 def test_availability_is_weighed_on_all_probes_together() -> None:
@@ -202,6 +204,23 @@ def test_long_batches_outlast_bursts_of_several_seconds() -> None:
     assert watch(looks, long).judgement is Judgement.WATCHING
 
 
+@pytest.mark.parametrize("lag", [0, 2, 19, 30])
+def test_a_late_source_does_not_cut_the_batches_of_another(lag: int) -> None:
+    """Nine seconds of outage stay one batch of ten, whoever else is how late."""
+    limits = replace(LIMITS, min_requests=10_000, batch_seconds=10)
+    looks = []
+    for n in range(120):
+        failed = 20 if 30 <= n < 39 else 0
+        quick = second(n, requests=20, failed=failed, probes=4, unavailable=failed // 5)
+        late = (second(n - lag, requests=5),) if n >= lag else ()
+        seen = look(n, {"probes": quick})
+        parts = (*seen.parts, Part(source="late", counts=late, until=n - lag + 1))
+        counts = merge([part.counts for part in parts])
+        looks.append(replace(seen, parts=parts, counts=counts))
+
+    assert watch(looks, limits).judgement is Judgement.WATCHING
+
+
 def test_a_cap_makes_proof_take_longer() -> None:
     """With a cap of 2 a second outage needs far more seconds than with 8."""
     looks = outage(since=0, seconds=60, total=60)
@@ -251,6 +270,12 @@ DOWN = {"requests": 4, "failed": 4, "probes": 4, "unavailable": 4}
         (BOTH, SLOW, ()),
         (FAILING_AND_SLOWISH, FAILING, ()),  # slowness is suspected, and its own
         (BOTH, BOTH, (Signal.ERROR_RATE, Signal.RESPONSE_TIME)),
+        (FAILING, {"requests": 25, "failed": 2, "probes": 4}, ()),  # far less so
+        (
+            FAILING,
+            {"requests": 25, "failed": 15, "probes": 4},
+            (Signal.ERROR_RATE,),
+        ),
         (DOWN, DOWN, ()),  # what the health checks name is compared later
     ],
 )

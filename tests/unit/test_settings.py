@@ -1,5 +1,6 @@
 """Settings: flags before environment before file, and no secret shown."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,16 @@ def test_the_defaults_are_the_specs() -> None:
         "DATABASE_CONNECTION_LOST",
         "AUTH_SERVICE_DOWN",
     )
+
+
+def test_a_wrong_setting_shows_no_secret_even_in_a_traceback(tmp_path: Path) -> None:
+    """A misspelt name holds what the right one would: nobody prints it."""
+    file = tmp_path / "rollback.toml"
+    file.write_text('redis_ulr = "rediss://default:S3CRET@host:6379"\n')
+
+    with pytest.raises(SettingsInvalid) as raised:
+        Settings.load(file)
+
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "redis_ulr" in shown
+    assert "S3CRET" not in shown

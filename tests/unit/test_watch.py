@@ -215,3 +215,73 @@ def test_trouble_that_going_back_cannot_cure_is_refused_and_told() -> None:
         assert [m.phase for m in world.channel.messages] == ["refused"]
 
     simulate(scene)
+
+
+def test_what_was_gone_back_to_meanwhile_is_not_undone_either() -> None:
+    """v2 is undone; when v1 fails later nothing goes to v2, in the same watch."""
+
+    async def scene(world: World) -> None:
+        await world.ledger.set_health(
+            "dpl_v2", "production", HealthStatus.PASSING, world.clock.now()
+        )
+        world.traffic["dpl_v2"] = down(USUAL, 60, 3600)
+        world.traffic["dpl_v1"] = down(USUAL, 200, 3600)
+        first, second = await world.engine.watch(
+            ("dpl_v2", "dpl_v1"), seconds=600, act=True
+        )
+
+        assert first.incident
+        assert first.incident.outcome is Outcome.RESTORED
+        assert second.verdict.judgement is Judgement.ROLL_BACK
+        assert second.incident is None
+        assert await world.live() == "dpl_v1"
+
+    simulate(scene)
+
+
+def test_a_gate_does_not_go_back_to_what_was_rolled_back_meanwhile() -> None:
+    """What was passing when the gate began may have failed since."""
+
+    async def scene(world: World) -> None:
+        world.traffic["dpl_v2"] = down(USUAL, 200, 3600)
+
+        async def fail() -> None:
+            await anyio.sleep(100)
+            await world.ledger.set_health(
+                "dpl_v1", "production", HealthStatus.FAILING, world.clock.now()
+            )
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+            ruling = await world.engine.gate("dpl_v2", act=True)
+
+        assert ruling.incident
+        assert ruling.incident.outcome is Outcome.REFUSED
+        assert "dpl_v1 is not recorded as passing" in ruling.incident.detail
+        assert await world.live() == "dpl_v2"
+
+    simulate(scene)
+
+
+def test_a_deploy_near_the_end_is_not_called_healthy() -> None:
+    """Forty seconds are no five minutes, and nothing to go back to."""
+
+    async def scene(world: World) -> None:
+        world.platform._hosts[HOST] = "dpl_v1"
+
+        async def deploy() -> None:
+            await anyio.sleep(550)
+            world.platform._hosts[HOST] = "dpl_v2"
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(deploy)
+            (ruling,) = await world.engine.watch(seconds=600, act=True)
+
+        assert ruling.verdict.deployment == "dpl_v2"
+        assert ruling.verdict.judgement is Judgement.INCONCLUSIVE
+        assert "of 300 seconds were watched" in ruling.verdict.reason
+        recorded = await world.ledger.find("dpl_v2", "production")
+        assert recorded
+        assert recorded.health_check_status is HealthStatus.UNKNOWN
+
+    simulate(scene)
