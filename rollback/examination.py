@@ -169,7 +169,6 @@ async def _live(engine: Engine) -> str:
 
 
 async def _sources(settings: Settings) -> str:
-    """Each passive source is asked for the last seconds of what is live."""
     async with wiring.engine(settings) as engine:
         live = await engine.platform.deployment(await _live(engine))
         second = int(engine.clock.now().timestamp())
@@ -224,7 +223,6 @@ async def _stable(settings: Settings) -> str:
 
 
 async def _kept(settings: Settings) -> str:
-    """The last ten, each looked up; and how long the platform keeps them."""
     async with wiring.ledger(settings) as ledger:
         recorded = await ledger.history(
             settings.environment, limit=KEPT, part="application"
