@@ -173,7 +173,7 @@ def _everything(error: BaseException | None) -> str:
 async def test_a_ledger_from_before_the_api_had_a_part_is_brought_up_to_date(
     ledger_url: str, watcher: Watcher
 ) -> None:
-    """Old records are the application's; bringing it up to date again changes nothing."""
+    """Old records are the application's; bringing it up to date twice is no change."""
     await PostgresLedger(ledger_url).record(version())
     watcher.connection.execute(
         "ALTER TABLE rollback.deployment_history DROP COLUMN part"
