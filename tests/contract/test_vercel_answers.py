@@ -150,7 +150,8 @@ SETTINGS = dict(
 
 def rows() -> list[list[str]]:
     """The rows of the page's table."""
-    text = PAGE.read_text("utf-8").split("## What each answer leads to")[1]
+    told = PAGE.read_text("utf-8").split("## What each answer leads to")[1]
+    text = told.split("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
