@@ -18,6 +18,7 @@ from .errors import (
     StepFailed,
     UnknownDeployment,
 )
+from .finish import to_the_end
 from .model import (
     Delivery,
     HealthStatus,
@@ -122,37 +123,12 @@ class Response:
                 planned, self.targets, clock=self.clock, journal=write
             )
             seen = await self._verify(planned, opened, done)
-        return await self._concluded(opened, done, seen, tuple(journal), told)
-
-    async def _concluded(
-        self,
-        opened: Incident,
-        done: execute.Execution,
-        seen: verify.Restoration,
-        journal: tuple[JournalEntry, ...],
-        told: list[Delivery],
-    ) -> Incident:
-        """What was measured is told and kept, whoever interrupts from here on.
-
-        In a task of its own: asyncio's Ctrl-C cancels the one that it finds waiting,
-        shield or not, and that one waits for this to end.
-        """
-        ends: list[Incident] = []
-
-        async def conclude() -> None:
-            with anyio.CancelScope(shield=True):
-                ended = await self._conclude(opened, done, seen, journal, told)
-                self.notice(f"told, and kept as {ended.id}")
-                ends.append(ended)
-
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(conclude)
-        except anyio.get_cancelled_exc_class():
-            if not ends:
-                raise
-            self.notice("interrupted, after it was told and kept")
-        return ends[0]
+        # What was measured is told and kept, whoever interrupts from here on.
+        ended = await to_the_end(
+            lambda: self._conclude(opened, done, seen, tuple(journal), told)
+        )
+        self.notice(f"told, and kept as {ended.id}")
+        return ended
 
     async def _conclude(
         self,

@@ -12,6 +12,7 @@ import anyio
 
 from . import announce, execute, incident
 from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
+from .finish import to_the_end
 from .model import (
     Delivery,
     Incident,
@@ -96,9 +97,10 @@ class Switch:
                 planned, self.targets, clock=self.clock, journal=write
             )
         # What was done is told and kept, whoever interrupts from here on.
-        with anyio.CancelScope(shield=True):
-            ended = await self._conclude(opened, done, tuple(journal), told)
-            self.notice(f"told, and kept as {ended.id}")
+        ended = await to_the_end(
+            lambda: self._conclude(opened, done, tuple(journal), told)
+        )
+        self.notice(f"told, and kept as {ended.id}")
         return ended
 
     async def _open(self, opened: Incident, switched: anyio.Event) -> None:

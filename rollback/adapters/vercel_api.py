@@ -49,7 +49,7 @@ class VercelApi:
         self._client = web.client(
             timeout_seconds=timeout_seconds,
             base_url=url,
-            headers={"authorization": f"Bearer {token}"},
+            headers=web.bearer(token, "VERCEL_TOKEN"),
         )
 
     async def _project_now(self) -> httpx.Response:

@@ -9,7 +9,12 @@ import httpx
 import pytest
 
 from rollback.adapters.vercel import VercelPlatform, with_scheme
-from rollback.errors import NotATarget, PlatformDenied, PlatformUnreachable
+from rollback.errors import (
+    NotATarget,
+    PlatformDenied,
+    PlatformUnreachable,
+    SettingsInvalid,
+)
 from stack.backends import Stack
 
 TOKEN = "vercel_secret_token"
@@ -270,3 +275,11 @@ async def test_another_program_s_answer_is_unreachable(stack: Stack) -> None:
 def test_only_loopback_is_without_tls(url: str, whole: str) -> None:
     """Vercel's addresses have no scheme; everything but this machine is https."""
     assert with_scheme(url) == whole
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN}é"])
+async def test_an_unsendable_token_is_not_repeated(stack: Stack, token: str) -> None:
+    """A token that no header can hold is refused without showing it."""
+    with pytest.raises(SettingsInvalid, match="VERCEL_TOKEN") as caught:
+        connect(stack, token=token)
+    assert TOKEN not in caught.value.message
