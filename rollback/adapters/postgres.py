@@ -50,7 +50,7 @@ class PostgresLedger:
         self._created = False
 
     async def record(self, deployment: DeploymentVersion) -> None:
-        """Record a deployment; again, its facts are replaced and its health kept."""
+        """Record a deployment; a later record replaces its facts, not its health."""
         await self._execute(queries.RECORD, _to_row(deployment))
 
     async def set_health(

@@ -16,6 +16,7 @@ ON CONFLICT (environment, vercel_deployment_id) DO UPDATE SET
     id = excluded.id, "timestamp" = excluded."timestamp", git_sha = excluded.git_sha,
     db_migration_version = excluded.db_migration_version,
     environment_variables = excluded.environment_variables, part = excluded.part
+WHERE known."timestamp" <= excluded."timestamp"
 """
 
 SET_HEALTH: Final = """

@@ -57,11 +57,12 @@ def as_saved(stored: Incident | None, incident: Incident) -> Incident:
     """What a save leaves behind: an incident that was closed stays closed.
 
     So a rollback that comes to life after its lease was taken over cannot open its
-    incident again.
+    incident again, and a note from its beginning that arrives after its end takes
+    nothing away. What it tells of the journal is added.
     """
     if stored is None or stored.outcome is None or incident.outcome is not None:
         return incident
-    return replace(incident, outcome=stored.outcome, detail=stored.detail)
+    return replace(stored, journal=incident.journal)
 
 
 def taken_over(old: Incident, new: Incident) -> Incident:

@@ -84,10 +84,19 @@ class Spool:
         """The files to be delivered; from now on notes go into another one."""
         if (self.folder / CURRENT).exists():
             with self._locked():
-                number = len(self.waiting())
+                number = 1 + max(map(_number, self.waiting()))
                 aside = self.folder / f"{number:06d}-{token}.jsonl"
                 (self.folder / CURRENT).rename(aside)
         return self.waiting()
+
+    @contextmanager
+    def delivering(self) -> Iterator[bool]:
+        """Whether nobody else delivers: two who look first and then write, double."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            yield _lock_at_once(folder)
+        finally:
+            os.close(folder)
 
     def read(self, path: Path) -> Iterator[Note]:
         """The notes of a file. A line that was cut short by a crash is lost."""
@@ -115,6 +124,20 @@ class Spool:
                     return
             finally:
                 os.close(file)
+
+
+def _lock_at_once(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _number(path: Path) -> int:
+    """Which file it is; the current one has no number yet."""
+    number = path.name.partition("-")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def _is(path: Path, file: int) -> bool:

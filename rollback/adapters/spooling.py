@@ -130,19 +130,28 @@ class SpoolingLedger:
             )
 
     async def _deliver(self) -> None:
-        """Deliver what waits, once; while the ledger is down it goes on waiting."""
+        """Deliver what waits, once; while the ledger is down it goes on waiting.
+
+        While somebody else delivers, it is left to them, and asked again next time.
+        """
         if self._delivered or not self._spool.waiting():
             return
-        self._delivered = True
         try:
-            # Asked first: nothing is taken aside for a ledger that does not answer.
-            await self._ledger.incident("")
-            for path in self._spool.take(self._tokens.new()):
-                await self._deliver_file(path)
+            with self._spool.delivering() as alone:
+                self._delivered = alone
+                if alone:
+                    await self._deliver_files()
         except OSError as error:
+            self._delivered = True
             self._notice(f"what was kept could not be delivered: {error.strerror}")
         except LedgerUnreachable:
             return
+
+    async def _deliver_files(self) -> None:
+        # Asked first: nothing is taken aside for a ledger that does not answer.
+        await self._ledger.incident("")
+        for path in self._spool.take(self._tokens.new()):
+            await self._deliver_file(path)
 
     async def _deliver_file(self, path: Path) -> None:
         notes = list(self._spool.read(path))

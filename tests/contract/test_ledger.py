@@ -31,6 +31,17 @@ async def test_recording_again_keeps_the_health(ledger: Ledger) -> None:
     assert found == replace(again, health_check_status=HealthStatus.PASSING)
 
 
+async def test_an_older_record_replaces_nothing(ledger: Ledger) -> None:
+    """One that was kept while the ledger was down may arrive after a newer one."""
+    newer = replace(version(at=later(9)), git_sha="b" * 40)
+    await ledger.record(newer)
+    await ledger.record(version())
+    assert await ledger.find("dpl_good", "production") == newer
+    same_moment = replace(newer, git_sha="c" * 40)
+    await ledger.record(same_moment)
+    assert await ledger.find("dpl_good", "production") == same_moment
+
+
 async def test_health_is_of_one_environment(ledger: Ledger) -> None:
     """The same deployment in another environment has a health of its own."""
     await ledger.record(version())

@@ -5,6 +5,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,36 @@ async def test_what_is_delivered_twice_is_there_once(
     assert len(await ledger.health_history("dpl_bad", "production")) == 1
 
 
+async def test_a_note_of_the_beginning_takes_nothing_from_the_end(
+    down: SpoolingLedger, up: SpoolingLedger, ledger: Ledger
+) -> None:
+    """The ledger came back before the last save: that is what remains, all of it."""
+    with pytest.raises(LedgerUnreachable):
+        await down.open_incident(an_incident(), lease_seconds=60)
+    await down.append("inc_1", entry("a"))
+    whole = whole_incident()
+    await ledger.save_incident(replace(whole, journal=(entry("b", 1),)))
+
+    assert await up.incident("inc_1") == whole
+
+
+async def test_who_finds_somebody_delivering_leaves_it_to_them(
+    down: SpoolingLedger, up: SpoolingLedger, ledger: Ledger, spool: Spool
+) -> None:
+    """Both would look, find nothing there and write it; the next call asks again."""
+    await down.append("inc_1", entry("a"))
+    with spool.delivering() as alone:
+        assert alone
+        await up.save_incident(an_incident())
+        found = await ledger.incident("inc_1")
+        assert found
+        assert found.journal == ()
+
+    found = await up.incident("inc_1")
+    assert found
+    assert found.journal == (entry("a"),)
+
+
 async def test_one_who_was_killed_leaves_an_open_incident(
     down: SpoolingLedger, up: SpoolingLedger
 ) -> None:
@@ -174,6 +205,25 @@ async def test_what_the_ledger_refuses_is_told_and_hides_nothing(
     left_out = [line for line in said if "left out" in line]
     assert len(left_out) == 2
     assert await ledger.incident("inc_1") is None
+
+
+def test_what_is_taken_later_is_delivered_later(spool: Spool) -> None:
+    """Though of the files before it some are delivered and gone."""
+    for number in range(3):
+        spool.add(version(f"dpl_{number}"))
+        files = spool.take("token")
+    for delivered in files[:2]:
+        spool.remove(delivered)
+    spool.add(version("dpl_3"))
+    spool.take("token")
+
+    names = [
+        n.deployment_id
+        for path in spool.waiting()
+        for n in spool.read(path)
+        if isinstance(n, DeploymentVersion)
+    ]
+    assert names == ["dpl_2", "dpl_3"]
 
 
 def test_a_line_that_was_cut_short_costs_itself_alone(spool: Spool) -> None:

@@ -37,10 +37,12 @@ class MemoryLedger:
         self._leases: dict[str, tuple[float, float]] = {}  # seconds, until
 
     async def record(self, deployment: DeploymentVersion) -> None:
-        """Record a deployment; again, its facts are replaced and its health kept."""
+        """Record a deployment; a later record replaces its facts, not its health."""
         await self._reach()
         key = deployment.environment, deployment.deployment_id
         known = self._deployments.get(key, deployment)
+        if known.timestamp > deployment.timestamp:
+            return
         variables = sorted(deployment.environment_variables, key=lambda v: v.name)
         self._deployments[key] = replace(
             deployment,
