@@ -11,6 +11,7 @@ RollbackError
 │   ├── NothingSaved
 │   ├── ReplayInvalid
 │   ├── NotConfirmed
+│   ├── LedgerOutdated
 │   └── NotACheckout
 ├── Unreachable                 exit 2: something that must answer does not
 │   ├── LedgerUnreachable
@@ -42,6 +43,7 @@ __all__ = [
     "ChannelDown",
     "FlagChanged",
     "FlagsUnreachable",
+    "LedgerOutdated",
     "LedgerUnreachable",
     "NoStableDeployment",
     "NoSuchPart",
@@ -162,6 +164,15 @@ class NotACheckout(BadInput):
     """The practice stack and the drill run from a checkout, and this is none."""
 
     default_mend = "Change into a checkout of the repository and run it there."
+
+
+class LedgerOutdated(BadInput):
+    """The ledger's tables are missing or outdated, and its user may not mend that."""
+
+    default_mend = (
+        "Bring it up to date once: run `rollback doctor` with ROLLBACK_LEDGER_URL as "
+        "the address of the tables' owner, who may create in the database."
+    )
 
 
 class Unreachable(RollbackError):

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, LiteralString, TypeVar
 
 from psycopg import Error
@@ -28,6 +27,7 @@ from .records import (
     taken_over,
     to_document,
 )
+from .tables import create
 
 __all__ = ["PostgresLedger"]
 
@@ -38,9 +38,10 @@ Work = Callable[[Connection], Awaitable[T]]
 class PostgresLedger:
     """Deployments and incidents in PostgreSQL (port `Ledger`).
 
-    The schema is created when it is missing. A journal entry and a save are signs of
-    life: they renew the incident's lease. `statement_timeout_seconds` holds on the
-    server for each statement.
+    The schema is created when it is missing; every call raises `LedgerOutdated` where
+    it cannot be. A journal entry and a save are signs of life: they renew the
+    incident's lease. `statement_timeout_seconds` holds on the server for each
+    statement.
     """
 
     def __init__(self, url: str, *, statement_timeout_seconds: float = 5.0) -> None:
@@ -165,7 +166,7 @@ class PostgresLedger:
 
         async def with_schema(connection: Connection) -> T:
             if not self._created:
-                await _create(connection)
+                await create(connection)
             return await work(connection)
 
         try:
@@ -177,15 +178,6 @@ class PostgresLedger:
             ) from error
         self._created = True
         return result
-
-
-async def _create(connection: Connection) -> None:
-    """Create what is missing. Under a lock: IF NOT EXISTS alone may collide."""
-    found = await (await connection.execute(queries.LAST_CREATED)).fetchone()
-    if found is None or found["found"] is None:
-        await connection.execute(queries.LOCK, ["rollback/schema"])
-        schema = files(__package__).joinpath("schema.sql").read_text("utf-8")
-        await connection.execute(schema.encode())
 
 
 async def _lock(connection: Connection, incident: Incident) -> None:

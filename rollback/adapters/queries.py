@@ -2,9 +2,15 @@
 
 from typing import Final
 
-LAST_CREATED: Final = (
-    "SELECT to_regclass('rollback.deployment_history_of_part') AS found"
-)
+CREATED: Final = """
+SELECT to_regclass('rollback.deployment_history_of_part') IS NOT NULL AS quick,
+    to_regclass('rollback.health_status') IS NOT NULL
+    AND to_regclass('rollback.incidents') IS NOT NULL
+    AND to_regclass('rollback.journal') IS NOT NULL
+    AND EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass('rollback.deployment_history')
+          AND attname = 'part' AND NOT attisdropped) AS enough
+"""
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 RECORD: Final = """

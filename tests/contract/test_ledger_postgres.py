@@ -1,6 +1,7 @@
 """What only the ledger in PostgreSQL has to promise: its tables, its errors."""
 
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import anyio
@@ -9,11 +10,17 @@ from psycopg.conninfo import make_conninfo
 
 from rollback.adapters import database
 from rollback.adapters.postgres import PostgresLedger
-from rollback.errors import AlreadyRollingBack, LedgerUnreachable, SettingsInvalid
-from rollback.model import JournalEntry
+from rollback.errors import (
+    AlreadyRollingBack,
+    BadInput,
+    LedgerOutdated,
+    LedgerUnreachable,
+    SettingsInvalid,
+)
+from rollback.model import HealthStatus, JournalEntry
 
 from .conftest import Watcher
-from .examples import AT, an_incident, version
+from .examples import AT, an_incident, later, version
 
 PASSWORD = "s3cret-word"
 
@@ -183,3 +190,55 @@ async def test_a_ledger_from_before_the_api_had_a_part_is_brought_up_to_date(
         found = await ledger.history("production", limit=9, part="application")
         assert found == (version(),)
     assert await ledger.history("production", limit=9, part="api") == ()
+
+
+@pytest.fixture
+async def clerk_url(ledger_url: str, watcher: Watcher) -> AsyncIterator[str]:
+    """A whole ledger, for a user who has the rights on its rows and no others."""
+    await PostgresLedger(ledger_url).record(version())
+    run = watcher.connection.execute
+    run(f"CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'")
+    run("GRANT USAGE ON SCHEMA rollback TO clerk")
+    run(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA rollback TO clerk"
+    )
+    yield make_conninfo(ledger_url, user="clerk", password=PASSWORD)
+    run("DROP OWNED BY clerk")
+    run("DROP ROLE clerk")
+
+
+async def test_who_may_not_create_goes_on_without_an_index(
+    clerk_url: str, watcher: Watcher
+) -> None:
+    """What only makes it quick is no reason to do without the ledger."""
+    watcher.connection.execute("DROP INDEX rollback.deployment_history_of_part")
+    ledger = PostgresLedger(clerk_url)
+    await ledger.record(version("dpl_new", at=later(1)))
+    await ledger.set_health("dpl_new", "production", HealthStatus.PASSING, AT)
+    await ledger.open_incident(an_incident(), lease_seconds=60)
+    found = await ledger.history("production", limit=9)
+    assert [d.deployment_id for d in found] == ["dpl_new", "dpl_good"]
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        "ALTER TABLE rollback.deployment_history DROP COLUMN part",
+        "DROP TABLE rollback.journal",
+        "DROP SCHEMA rollback CASCADE",
+    ],
+)
+async def test_who_may_not_bring_it_up_to_date_is_told_who_may(
+    older: str, clerk_url: str, ledger_url: str, watcher: Watcher
+) -> None:
+    """It is not down: waiting helps nobody. Once its owner came by, it goes on."""
+    watcher.connection.execute(older)
+    with pytest.raises(LedgerOutdated, match="missing or outdated") as caught:
+        await PostgresLedger(clerk_url).history("production", limit=9)
+    assert isinstance(caught.value, BadInput)
+    assert "rollback doctor" in caught.value.mend
+
+    await PostgresLedger(ledger_url).writable()
+    watcher.connection.execute("GRANT USAGE ON SCHEMA rollback TO clerk")
+    watcher.connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA rollback TO clerk")
+    await PostgresLedger(clerk_url).history("production", limit=9)
