@@ -139,6 +139,9 @@ class Platform(Protocol):
     async def live(self) -> Mapping[str, str]:
         """Which deployment each production host serves now; asked host by host."""
 
+    async def dark_hosts(self) -> tuple[str, ...]:
+        """The production hosts that serve no deployment, of whichever project."""
+
     async def rolling_release(self) -> RollingRelease | None:
         """The release that is being rolled out in stages now, if there is one."""
 

@@ -32,7 +32,7 @@ class VercelPlatform(VercelApi):
 
     async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
         """One deployment, by id or by a host that it serves; None if unknown."""
-        response = await self._read(f"/v13/deployments/{quote(id_or_host, safe=':')}")
+        response = await self._served(id_or_host)
         if response.status_code == UNKNOWN:
             return None
         found = read_as(_deployment, accepted(response))
@@ -58,6 +58,12 @@ class VercelPlatform(VercelApi):
         hosts = await self.production_hosts()
         found = {host: await self.deployment(host) for host in hosts}
         return {host: served.id for host, served in found.items() if served}
+
+    async def dark_hosts(self) -> tuple[str, ...]:
+        """The production hosts of which Vercel knows no deployment at all."""
+        hosts = await self.production_hosts()
+        found = {host: await self._served(host) for host in hosts}
+        return tuple(h for h, answer in found.items() if answer.status_code == UNKNOWN)
 
     async def candidates(self) -> tuple[PlatformDeployment, ...]:
         """The latest builds that it would roll production back to, newest first."""
@@ -131,6 +137,9 @@ class VercelPlatform(VercelApi):
         response = await self._ask_once(path, {}, json={"alias": host})
         if response.status_code != CONFLICT:
             accepted(response)
+
+    async def _served(self, id_or_host: str) -> httpx.Response:
+        return await self._read(f"/v13/deployments/{quote(id_or_host, safe=':')}")
 
     async def _all(
         self, path: str, query: Mapping[str, str], read: Callable[[Any], list[T]]

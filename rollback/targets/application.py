@@ -8,7 +8,7 @@ over. A rolling release of the bad deployment is live too, and ends with the sam
 request. The way forward again, a promotion, is the same with another verb.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ import anyio
 from rollback.errors import (
     NotATarget,
     PlatformBusy,
+    PlatformDenied,
     PlatformUnreachable,
     StepFailed,
     Unreachable,
@@ -31,6 +32,7 @@ POLL_SECONDS = (
 )
 RUNNING = ("pending", "in-progress")
 BUSY_SECONDS = 45.0  # of the 60 in which a rollback has to be initiated
+NOTHING = "nothing of this project"
 LOST_SECONDS = 5.0  # how long a request whose reply was lost may take to show
 
 
@@ -203,10 +205,41 @@ class Application:
             )
         if not self._may_assign(request, step):
             return
-        for host, serves in behind.items():
-            # A host that was moved after we asked is in somebody else's hands.
-            if serves is None or serves == self._served.get(host):
+        await self._assign(await self._left_behind(behind, step), step)
+
+    async def _left_behind(
+        self, behind: Mapping[str, str | None], step: Step
+    ) -> list[str]:
+        """What served the old one when we asked and still does, or serves nothing.
+
+        Whatever else a host serves is in somebody else's hands, now or already then.
+        """
+        dark = await self.platform.dark_hosts() if None in behind.values() else ()
+        mine = (None, step.from_deployment)
+        return [
+            host
+            for host, serves in behind.items()
+            if self._served.get(host) in mine
+            and (host in dark if serves is None else serves == step.from_deployment)
+        ]
+
+    async def _assign(self, hosts: Sequence[str], step: Step) -> None:
+        """Each host, whatever became of another; then what was refused is raised."""
+        refused: list[tuple[str, PlatformDenied | NotATarget]] = []
+        lost: PlatformUnreachable | None = None
+        for host in hosts:
+            try:
                 await self.platform.assign(step.to_deployment, host)
+            except PlatformUnreachable as error:
+                lost = error
+            except (PlatformDenied, NotATarget) as error:
+                refused.append((host, error))
+        if lost:
+            raise lost  # they are looked at, and tried, again
+        if refused:
+            told = "; ".join(f"{host}: {error.message}" for host, error in refused)
+            first = refused[0][1]
+            raise type(first)(f"Not assigned: {told}", mend=first.mend) from first
 
     def _may_assign(self, request: AliasRequest | None, step: Step) -> bool:
         """Whether nothing is under way that moves the hosts, here or elsewhere.
@@ -248,5 +281,5 @@ def _behind(hosts: Mapping[str, str | None], step: Step) -> dict[str, str | None
 
 
 def _told(hosts: Mapping[str, str | None]) -> str:
-    told = (f"{host} serves {serves or 'nothing'}" for host, serves in hosts.items())
+    told = (f"{host} serves {serves or NOTHING}" for host, serves in hosts.items())
     return ", ".join(told) or "no host serves anything"

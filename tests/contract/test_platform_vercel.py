@@ -198,6 +198,16 @@ async def test_a_deployment_of_another_project_is_unknown(
         await platform.roll_back(good, description="")
 
 
+async def test_a_host_of_another_project_is_not_dark(
+    platform: VercelPlatform, stand_in: StandIn, stack: Stack
+) -> None:
+    """It serves nothing of ours, and somebody all the same."""
+    await platform.roll_back(stack.deployments["v1"], description="")
+    stand_in.faults(foreign=list(stack.deployments.values()))
+    assert await platform.live() == {}
+    assert await platform.dark_hosts() == ()
+
+
 async def test_the_project_may_be_known_by_its_name(
     stand_in: StandIn, stack: Stack
 ) -> None:

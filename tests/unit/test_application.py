@@ -485,3 +485,65 @@ def test_what_new_builds_do_is_not_known_and_told() -> None:
         assert "is not known: No right" in await target.verify(STEP)
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+def test_what_served_something_else_when_we_asked_is_left_to_its_owner() -> None:
+    """A host that somebody pointed at a fix before is no host of the bad one."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.by_hand = {"shop.example": "dpl_v3"}
+        step = replace(STEP, hosts=("shop.example",))
+        await target.apply(step, reason="bad")
+        with pytest.raises(StepFailed, match=r"shop\.example serves dpl_v3"):
+            await target.verify(step)
+
+        assert platform.by_hand == {"shop.example": "dpl_v3"}
+        assert verbs(platform) == [("assign", CUSTOM), ("roll_back",)]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("host", [CUSTOM, "shop.example"])
+def test_a_host_of_another_project_is_not_taken_for_dark(host: str) -> None:
+    """The platform names no deployment of ours, and it serves somebody all the same."""
+
+    async def scene(platform: MemoryPlatform, target: Application) -> None:
+        platform.foreign = {host}
+        step = replace(STEP, hosts=("shop.example",))
+        await target.apply(step, reason="bad")
+        with pytest.raises(StepFailed, match=f"{host} serves nothing of this project"):
+            await target.verify(step)
+
+        assert ("assign", host) not in verbs(platform)
+
+    play(scene)
+
+
+def test_a_host_that_cannot_be_assigned_does_not_hold_the_others() -> None:
+    """All are tried; the refused ones are named when the others have moved."""
+
+    class Picky(MemoryPlatform):
+        """A platform on which one host is somebody else's."""
+
+        async def assign(self, deployment_id: str, host: str) -> None:
+            """Refuse the first one."""
+            if host == "a.example":
+                raise PlatformDenied("Not yours.")
+            await super().assign(deployment_id, host)
+
+    async def run() -> None:
+        platform = Picky(
+            clock=AnyioClock(START),
+            deployments=[deployment("v1"), deployment("v2")],
+            hosts={MAIN: "dpl_v2"},
+        )
+        platform.by_hand = {"a.example": "dpl_v2", "b.example": "dpl_v2"}
+        step = replace(STEP, hosts=tuple(platform.by_hand))
+        target = Application(platform, timeout_seconds=60)
+        await target.apply(step, reason="bad")
+        with pytest.raises(PlatformDenied, match=r"a\.example: Not yours"):
+            await target.verify(step)
+
+        assert platform.by_hand == {"a.example": "dpl_v2", "b.example": "dpl_v1"}
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))

@@ -29,6 +29,7 @@ class MemoryPlatform:
     - `hang`: the job goes on for ever; `fail`: it fails, and nothing has moved
     - `down`: nothing is answered, with this as the reason
     - `dark`: the production hosts in it serve no deployment, and `live` leaves them out
+    - `foreign`: the hosts in it serve a deployment of another project
     - `by_hand`: hosts that were pointed by hand, and the deployment that each serves
     - `rolling`: the release that is being rolled out in stages
     - `auto_assign`: whether new builds go live by themselves
@@ -50,6 +51,7 @@ class MemoryPlatform:
         self.lose_reply = self.hang = self.fail = False
         self.down: str | None = None
         self.dark: set[str] = set()
+        self.foreign: set[str] = set()
         self.by_hand: dict[str, str] = {}
         self.rolling: RollingRelease | None = None
         self.auto_assign: bool | None = True
@@ -63,6 +65,8 @@ class MemoryPlatform:
     async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
         """One deployment, by id or by a host that it serves; None if unknown."""
         await self._reach()
+        if id_or_host in self.foreign:
+            return None
         own = {d.url.partition("://")[2]: d.id for d in self._deployments.values()}
         by_host = {**own, **self.by_hand, **self._hosts}
         return self._deployments.get(by_host.get(id_or_host, id_or_host))
@@ -85,7 +89,13 @@ class MemoryPlatform:
     async def live(self) -> Mapping[str, str]:
         """Which deployment each production host serves now."""
         await self._reach()
-        return {h: serves for h, serves in self._hosts.items() if h not in self.dark}
+        gone = self.dark | self.foreign
+        return {h: serves for h, serves in self._hosts.items() if h not in gone}
+
+    async def dark_hosts(self) -> tuple[str, ...]:
+        """The production hosts that serve no deployment, of whichever project."""
+        await self._reach()
+        return tuple(host for host in self._hosts if host in self.dark)
 
     async def rolling_release(self) -> RollingRelease | None:
         """The release that is being rolled out in stages now, if there is one."""
@@ -143,6 +153,7 @@ class MemoryPlatform:
         self._suitable(deployment_id)
         (self.by_hand if host in self.by_hand else self._hosts)[host] = deployment_id
         self.dark.discard(host)
+        self.foreign.discard(host)
         self._reply()
 
     def taken_over(self, deployment_id: str) -> None:
