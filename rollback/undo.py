@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from . import incident, track
-from .errors import CannotUndo, NotATarget, UnknownIncident
+from .errors import CannotUndo, NotATarget, UnknownIncident, Unreachable
 from .model import (
     Incident,
     Moved,
     Outcome,
+    PhaseName,
     Plan,
     RollingRelease,
     Step,
     StepRecord,
     StepStatus,
 )
-from .ports import Tokens
+from .ports import Platform, Tokens
 from .prepare import Preparation
 from .response import Response
 
@@ -28,6 +29,8 @@ __all__ = ["Undo"]
 
 FIRST = "application"  # what records from before there were parts moved
 NOTHING_MOVED = (Outcome.REFUSED, Outcome.NOTHING_TO_DO)
+TRIED = (StepStatus.DONE, StepStatus.FAILED)
+LOOKED_AT = 100  # how many incidents are looked through for a later one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ class Undo:
         ]
         if not steps:
             return None
+        if not override:
+            await self._require_last(past, {step.target for step in steps})
         first, *others = steps
         return Plan(
             environment=past.environment,
@@ -115,6 +120,18 @@ class Undo:
             auto_assign=past.auto_assign,
         )
 
+    async def _require_last(self, past: Incident, parts: set[str]) -> None:
+        """What was rolled back later was rolled back from what this would restore."""
+        known = await self.response.ledger.incidents(past.environment, limit=LOOKED_AT)
+        for later in known:
+            if later.opened_at <= past.opened_at or later.undoes == past.id:
+                continue
+            if _touched(later) & parts:
+                raise CannotUndo(
+                    f"{later.id} moved the same after {past.id}.",
+                    mend=f"Undo {later.id}, or add --override if you know better.",
+                )
+
     def _moved(self, past: Incident) -> list[StepRecord]:
         """What the rollback set out to move, of the parts that can go forward."""
         known = {part.deployments.part for part in self.parts}
@@ -133,10 +150,11 @@ class Undo:
         was = record.to_deployment or str(past.to_deployment)
         goal = record.from_deployment or past.from_deployment
         platform = part.deployments.platform
-        live = set((await platform.live()).values())
+        by_hand = await self._by_hand(platform, record.hosts)
+        live = {*(await platform.live()).values(), *by_hand.values()}
         if live == {goal}:
             return None
-        _refuse_others(live - {was, goal}, await platform.rolling_release())
+        _refuse_others(live - {was, goal}, await self._rolling_release(platform))
         await self._require_good(part, goal, override=override)
         return Step(
             target=name,
@@ -144,11 +162,35 @@ class Undo:
             from_deployment=was,
             to_deployment=goal,
             forward=True,
-            hosts=record.hosts,
+            hosts=tuple(by_hand),
             auto_assign=past.auto_assign_before if name == FIRST else None,
             site=part.site_url or await platform.site_url(),
             independent=True,
         )
+
+    async def _by_hand(
+        self, platform: Platform, hosts: Sequence[str]
+    ) -> dict[str, str]:
+        """What the hosts that were moved by hand serve now.
+
+        One that serves nothing of this project may be somebody else's by now.
+        """
+        found: dict[str, str] = {}
+        for host in hosts:
+            served = await platform.deployment(host)
+            if served:
+                found[host] = served.id
+            else:
+                self.response.notice(f"{host} is no longer of the project, and stays")
+        return found
+
+    async def _rolling_release(self, platform: Platform) -> RollingRelease | None:
+        """The plan or the token that does not reach as far keeps nobody back."""
+        try:
+            return await platform.rolling_release()
+        except (Unreachable, NotATarget) as error:
+            self.response.notice(f"what rolls out is not known: {error.message}")
+            return None
 
     async def _require_good(
         self, part: Preparation, goal: str, *, override: bool
@@ -177,6 +219,17 @@ def _refuse_others(others: set[str], rolling: RollingRelease | None) -> None:
             f"A rolling release of {rolling.canary} is under way.",
             mend="Complete or abort it on the platform first.",
         )
+
+
+def _touched(incident: Incident) -> set[str]:
+    """The parts that an incident moved, or may be moving now."""
+    accepted = {phase.name for phase in incident.phases} & {PhaseName.INITIATE}
+    taken = accepted or any(e.event == "step_accepted" for e in incident.journal)
+    if incident.outcome is not None and not taken:
+        return set()
+    if not incident.steps:  # it is open, or was cut off
+        return {incident.part, *(moved.part for moved in incident.also)}
+    return {s.target or FIRST for s in incident.steps if s.status in TRIED}
 
 
 def _opened(past: Incident, *, at: datetime, reason: str) -> Incident:

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from rollback.errors import CannotUndo, NotATarget, UnknownIncident
+from rollback.errors import CannotUndo, NotATarget, PlatformDenied, UnknownIncident
 from rollback.model import HealthStatus, Incident, Outcome, RollingRelease, StepStatus
 from rollback.testing import World, simulate
 
@@ -196,5 +197,106 @@ def test_a_record_from_before_there_were_parts_can_be_undone() -> None:
         undone = await world.engine.forward.undo("inc-old", reason=REASON)
         assert undone.outcome is Outcome.RESTORED
         assert await world.live() == "dpl_v2"
+
+    play(scene)
+
+
+def test_a_hotfix_on_a_host_that_was_moved_by_hand_is_not_rolled_over() -> None:
+    """What such a host serves now counts as live too."""
+
+    def before(world: World) -> None:
+        world.platform.by_hand = {"book.example": "dpl_v2"}
+
+    async def scene(world: World, past: Incident) -> None:
+        world.platform.by_hand = {"book.example": "dpl_v3"}
+        fixed = replace(world.deployment("v2"), id="dpl_v3", url="https://v3.example")
+        world.platform._deployments["dpl_v3"] = fixed
+        asked = len(world.platform.asked)
+        with pytest.raises(CannotUndo, match="dpl_v3"):
+            await world.engine.forward.undo(past.id, reason=REASON)
+        assert len(world.platform.asked) == asked
+
+    play(scene, before)
+
+
+def test_a_host_that_went_to_another_project_stays_there() -> None:
+    """It was moved by hand once, and is nobody's to move now; the rest goes forward."""
+    said: list[str] = []
+
+    def before(world: World) -> None:
+        world.engine = replace(world.engine, notice=said.append)
+        world.platform.by_hand = {"book.example": "dpl_v2"}
+
+    async def scene(world: World, past: Incident) -> None:
+        world.platform.foreign = {"book.example"}
+        undone = await world.engine.forward.undo(past.id, reason=REASON)
+        assert undone.outcome is Outcome.RESTORED
+        assert world.platform.by_hand == {"book.example": "dpl_v1"}
+
+    play(scene, before)
+    assert any("book.example" in line for line in said)
+
+
+def test_a_token_that_may_not_see_what_rolls_out_undoes_all_the_same() -> None:
+    """As it rolled back; that it is not known is said."""
+    said: list[str] = []
+
+    def before(world: World) -> None:
+        async def denied() -> RollingRelease | None:
+            raise PlatformDenied("Not in your plan.")
+
+        world.engine = replace(world.engine, notice=said.append)
+        world.platform.rolling_release = denied  # type: ignore[method-assign]
+
+    async def scene(world: World, past: Incident) -> None:
+        said.clear()
+        undone = await world.engine.forward.undo(past.id, reason=REASON)
+        assert undone.outcome is Outcome.RESTORED
+        assert "what rolls out is not known: Not in your plan." in said
+
+    play(scene, before)
+
+
+@pytest.mark.parametrize("ended", [Outcome.RESTORED, Outcome.ESCALATED, None])
+def test_only_the_last_rollback_of_a_part_is_undone(ended: Outcome | None) -> None:
+    """What went back later went back from there; a person may know better."""
+
+    async def scene(world: World, past: Incident) -> None:
+        later = replace(
+            past,
+            id="inc-later",
+            from_deployment="dpl_v0",
+            opened_at=past.opened_at + timedelta(seconds=60),
+            outcome=ended,
+        )
+        await world.ledger.save_incident(later)
+        forward = world.engine.forward
+        with pytest.raises(CannotUndo, match="inc-later moved"):
+            await forward.undo(past.id, reason=REASON)
+        assert await forward.plan(past.id, reason=REASON, override=True)
+
+    play(scene)
+
+
+def test_a_later_incident_that_moved_nothing_of_the_part_is_no_hindrance() -> None:
+    """One that was refused, one of another part, one that was denied before it began.
+
+    Nor is an earlier undoing of the same rollback that did not come to its end.
+    """
+
+    async def scene(world: World, past: Incident) -> None:
+        base = replace(past, opened_at=past.opened_at + timedelta(seconds=60))
+        (step,) = past.steps
+        refused = Outcome.REFUSED
+        failed = replace(step, status=StepStatus.FAILED)
+        for later in (
+            replace(base, id="1", outcome=refused, steps=(), phases=(), journal=()),
+            replace(base, id="2", part="api", steps=(replace(step, target="api"),)),
+            replace(base, id="3", steps=(failed,), phases=(), journal=()),
+            replace(base, id="4", outcome=Outcome.ESCALATED, undoes=past.id),
+        ):
+            await world.ledger.save_incident(later)
+        undone = await world.engine.forward.undo(past.id, reason=REASON)
+        assert undone.outcome is Outcome.RESTORED
 
     play(scene)
