@@ -184,6 +184,17 @@ class LedgerUnreachable(Unreachable):
 
     default_mend = "Check ROLLBACK_LEDGER_URL (or DATABASE_URL) and that it answers."
 
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        mend: str | None = None,
+        failing: frozenset[str] = frozenset(),
+    ) -> None:
+        # The deployments that are known to be bad all the same: not told to it yet.
+        self.failing = failing
+        super().__init__(message, mend=mend)
+
 
 class PlatformUnreachable(Unreachable):
     """The platform's API cannot be reached."""

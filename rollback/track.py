@@ -104,21 +104,28 @@ def require_passing(recorded: DeploymentVersion | None, deployment_id: str) -> N
 
 
 async def last_served(
-    platform: Platform, *, candidate: str | None, part: str, environment: str
+    platform: Platform,
+    *,
+    candidate: str | None,
+    part: str,
+    environment: str,
+    failing: frozenset[str] = frozenset(),
 ) -> DeploymentVersion:
     """What a rollback goes back to while the ledger cannot be reached.
 
     The platform does not know what passed. Of its rollback candidates this is the
-    newest that has served production, is not live, and is not what its own last
-    rollback went away from. A gate acts on it too, because
+    newest that has served production, is not live, is not what its own last rollback
+    went away from, and is not one of `failing`, which the ledger was to be told of. A
+    gate acts on it too, because
 
     - the candidate has been proved bad, with users on it, and what this names has
       carried them before;
     - it has to pass its whole health check just before (`require_healthy`), also the
       components that the candidate fails on; one that is unhealthy only on account of a
       newer schema is refused, as nothing here knows the schema;
-    - it may still be one that was rolled back earlier: then the site is found not
-      restored, from outside, and a person is called. Nothing goes back a second time.
+    - it may still be one that was rolled back earlier, which only the ledger knows:
+      then the site is found not restored, from outside, and a person is called.
+      Nothing goes back a second time.
 
     Raises `NoStableDeployment` when there is none.
     """
@@ -126,7 +133,7 @@ async def last_served(
     request = await platform.last_request()
     left = {request.from_deployment} if request and request.kind == "rollback" else ()
     for deployment in await platform.candidates():
-        passed_over = {candidate, *live, *left}
+        passed_over = {candidate, *live, *left, *failing}
         if may_be_target(deployment) and deployment.id not in passed_over:
             return _unrecorded(deployment, part=part, environment=environment)
     raise NoStableDeployment(
@@ -229,6 +236,7 @@ class Deployments:
                 candidate=candidate,
                 part=self.part,
                 environment=self.environment,
+                failing=error.failing,
             )
             self.notice(
                 f"the ledger cannot be asked: {error} The platform's newest one that "

@@ -19,9 +19,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rollback.model import DeploymentVersion, HealthStatus, Incident, JournalEntry
+from rollback.model import (
+    DeploymentVersion,
+    HealthStatus,
+    Incident,
+    JournalEntry,
+    Outcome,
+)
 
-__all__ = ["HealthNote", "JournalNote", "Note", "Spool", "collapsed"]
+__all__ = ["HealthNote", "JournalNote", "Note", "Spool", "collapsed", "failing"]
 
 CURRENT = "now.jsonl"
 
@@ -165,3 +171,21 @@ def collapsed(notes: list[Note]) -> Iterator[Note]:
         elif not isinstance(note, Incident):
             yield note
     yield from incidents.values()
+
+
+def failing(notes: list[Note], environment: str) -> frozenset[str]:
+    """Which deployments were last said to fail, or gone away from since they passed.
+
+    What an undoing goes away from is as good as it was.
+    """
+    said: list[tuple[datetime, str, bool]] = []
+    for note in notes:
+        match note:
+            case HealthNote(environment=where) if where == environment:
+                bad = note.status is HealthStatus.FAILING
+                said.append((note.at, note.deployment_id, bad))
+            case Incident(environment=where, undoes=None) if where == environment:
+                if note.outcome is not Outcome.REFUSED:
+                    said.append((note.opened_at, note.from_deployment, True))
+    last = {deployment: bad for _, deployment, bad in sorted(said)}
+    return frozenset(deployment for deployment, bad in last.items() if bad)

@@ -1,6 +1,7 @@
 """A ledger that loses nothing while its database is down."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rollback.model import (
 )
 from rollback.ports import Ledger, Tokens
 
-from .spool import HealthNote, JournalNote, Note, Spool, collapsed
+from .spool import HealthNote, JournalNote, Note, Spool, collapsed, failing
 
 __all__ = ["SpoolingLedger"]
 
@@ -65,9 +66,14 @@ class SpoolingLedger:
     async def history(
         self, environment: str, *, limit: int, part: str | None = None
     ) -> tuple[DeploymentVersion, ...]:
-        """The latest deployments, newest first."""
+        """The latest deployments, newest first; while down, which of them are bad."""
         await self._deliver()
-        return await self._ledger.history(environment, limit=limit, part=part)
+        try:
+            return await self._ledger.history(environment, limit=limit, part=part)
+        except LedgerUnreachable as error:
+            raise LedgerUnreachable(
+                error.message, mend=error.mend, failing=self._failing(environment)
+            ) from error
 
     async def health_history(
         self, deployment_id: str, environment: str
@@ -105,6 +111,14 @@ class SpoolingLedger:
         """The latest incidents, newest first."""
         await self._deliver()
         return await self._ledger.incidents(environment, limit=limit)
+
+    def _failing(self, environment: str) -> frozenset[str]:
+        """What waits here to be told: a spool that cannot be read knows nothing."""
+        notes: list[Note] = []
+        with suppress(OSError, ValueError):
+            for path in self._spool.waiting():
+                notes.extend(self._spool.read(path))
+        return failing(notes, environment)
 
     async def _or_keep(self, telling: Awaitable[None], note: Note) -> None:
         try:

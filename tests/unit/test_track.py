@@ -1,15 +1,24 @@
 """Which deployment a rollback goes back to."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 import pytest
 
-from rollback.adapters.memory import FixedClock, MemoryLedger, MemoryPlatform
+from rollback.adapters.memory import (
+    CountedTokens,
+    FixedClock,
+    MemoryLedger,
+    MemoryPlatform,
+)
+from rollback.adapters.spool import HealthNote, Note, Spool
+from rollback.adapters.spooling import SpoolingLedger
 from rollback.errors import NoStableDeployment, NotATarget
-from rollback.model import HealthStatus, PlatformDeployment
-from rollback.track import last_stable, require_passing, version
+from rollback.model import HealthStatus, Incident, Outcome, PlatformDeployment
+from rollback.track import Deployments, last_stable, require_passing, version
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PASSING, FAILING = HealthStatus.PASSING, HealthStatus.FAILING
@@ -104,3 +113,67 @@ def test_only_what_passed_is_accepted_as_a_target() -> None:
         require_passing(made, "v1")
     with pytest.raises(NotATarget, match="but as not recorded"):
         require_passing(None, "v1")
+
+
+def said(name: str, status: HealthStatus, minute: int = 0) -> HealthNote:
+    """A health status that waits to be told."""
+    at = NOW + timedelta(minutes=minute)
+    return HealthNote(
+        deployment_id=name, environment="production", status=status, at=at
+    )
+
+
+def left(name: str) -> Incident:
+    """A rollback away from it, which waits to be told."""
+    return Incident(
+        id="inc_1",
+        environment="production",
+        from_deployment=name,
+        to_deployment="v1",
+        reason="x",
+        opened_at=NOW,
+        outcome=Outcome.RESTORED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("waiting", "target"),
+    [
+        ([], "v3"),
+        ([said("v3", FAILING)], "v2"),
+        ([left("v3")], "v2"),
+        ([replace(left("v3"), outcome=None)], "v2"),
+        ([left("v3"), said("v2", FAILING)], "v1"),
+        ([said("v3", FAILING, 5), said("v3", PASSING, 4)], "v2"),
+        ([said("v3", FAILING, 4), said("v3", PASSING, 5)], "v3"),
+        ([said("v3", PASSING, 5), left("v3")], "v3"),
+        ([replace(left("v3"), undoes="inc_0")], "v3"),
+        ([replace(left("v3"), outcome=Outcome.REFUSED)], "v3"),
+        ([replace(left("v3"), environment="staging")], "v3"),
+        ([replace(said("v3", FAILING), environment="staging")], "v3"),
+    ],
+)
+def test_without_the_ledger_what_waits_to_be_told_counts(
+    waiting: list[Note], target: str, tmp_path: Path
+) -> None:
+    """What this machine saw failing or went away from is nothing to go back to."""
+
+    async def find() -> str:
+        ledger, spool = MemoryLedger(), Spool(tmp_path)
+        ledger.down = "connection refused"
+        for note in waiting:
+            spool.add(note)
+        on = [
+            replace(on_platform(f"v{n}"), created_at=NOW + timedelta(hours=n))
+            for n in (1, 2, 3, 9)
+        ]
+        clock = FixedClock()
+        deployments = Deployments(
+            ledger=SpoolingLedger(ledger, spool, tokens=CountedTokens()),
+            platform=MemoryPlatform(clock=clock, deployments=on, hosts={}),
+            clock=clock,
+            environment="production",
+        )
+        return (await deployments.stable(candidate="v9")).deployment_id
+
+    assert anyio.run(find) == target
