@@ -86,13 +86,15 @@ def _undone(incident: Incident) -> tuple[str, ...]:
 
 def _builds(incident: Incident) -> tuple[str, ...]:
     """A team that is not told wonders why its fix does not go live."""
-    if incident.auto_assign is not False:
+    waiting = [step.target for step in incident.steps if step.auto_assign is False]
+    if not waiting:
         return ()
+    builds = f"New builds of the {' and of the '.join(waiting)} do not go live by"
     if incident.undoes or incident.outcome is not Outcome.RESTORED:
-        return ("New builds do not go live by themselves: promote them.",)
+        return (f"{builds} themselves: promote them.",)
     return (
         (
-            "New builds do not go live by themselves until one is promoted: promote "
+            f"{builds} themselves until one is promoted: promote "
             "the one with the fix, or go forward again with "
             f"`rollback undo {incident.id}`."
         ),

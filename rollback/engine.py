@@ -374,7 +374,9 @@ class Engine:
             clock=self.clock,
             policy=self.policy,
             notice=self.notice,
-            platform=self.platform,
+            platforms={
+                part.deployments.part: part.deployments.platform for part in self._parts
+            },
         )
 
     @property

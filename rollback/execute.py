@@ -58,6 +58,7 @@ async def execute(
                 from_deployment=step.from_deployment,
                 to_deployment=step.to_deployment,
                 hosts=step.hosts,
+                auto_assign_before=None if step.forward else step.auto_assign,
             )
         )
     return Execution(

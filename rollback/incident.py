@@ -97,17 +97,27 @@ def claims(incident: Incident) -> tuple[Incident, ...]:
     """
     return incident, *(
         replace(
-            incident,
+            _own(incident, moved.part),
             id=f"{incident.id}-{moved.part}",
             part=moved.part,
             from_deployment=moved.from_deployment,
             to_deployment=moved.to_deployment,
             also=(),
             journal=(),
-            steps=tuple(s for s in incident.steps if s.target == moved.part),
             detail=f"together with {incident.id}: {incident.detail}",
         )
         for moved in incident.also
+    )
+
+
+def _own(incident: Incident, part: str) -> Incident:
+    """With the steps of one part, and what they left of its builds, alone."""
+    steps = tuple(s for s in incident.steps if s.target == part)
+    return replace(
+        incident,
+        steps=steps,
+        auto_assign_before=steps[0].auto_assign_before if steps else None,
+        auto_assign=steps[0].auto_assign if steps else None,
     )
 
 
@@ -195,6 +205,7 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "started_at": timestamp(step.started_at),
         "seconds": round(step.seconds, 3),
         "detail": step.detail,
+        "auto_assign": {"before": step.auto_assign_before, "after": step.auto_assign},
     }
 
 

@@ -381,7 +381,8 @@ class Step:
     """One planned change: which target does what, from which deployment to which.
 
     `forward` undoes a rollback. `hosts` are those that were pointed by hand, and have
-    to be moved by hand. `auto_assign` is what a forward move has to leave behind.
+    to be moved by hand. `auto_assign` tells whether new builds of the part go live by
+    themselves before it; of a forward move, what it has to leave behind.
     `site` is where visitors reach what it moves. An `independent` step is done whatever
     became of those before.
     """
@@ -430,7 +431,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """What happened to one step; records from before `undo` name no target."""
+    """What happened to one step; records from before `undo` name no target.
+
+    `auto_assign` tells whether new builds of its part go live by themselves after it,
+    `auto_assign_before` whether they did before; None where it is not known.
+    """
 
     name: str
     status: StepStatus
@@ -441,6 +446,8 @@ class StepRecord:
     from_deployment: str = ""
     to_deployment: str = ""
     hosts: tuple[str, ...] = ()
+    auto_assign_before: bool | None = None
+    auto_assign: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

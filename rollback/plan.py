@@ -76,6 +76,7 @@ def make_plan(
                 from_deployment=candidate.id,
                 to_deployment=target.id,
                 hosts=by_hand,
+                auto_assign=auto_assign,
                 site=site,
                 # A flag or another part that stays is no reason to leave traffic there.
                 independent=True,

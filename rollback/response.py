@@ -62,7 +62,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What is done about one incident, through the ports."""
+    """What is done about one incident, through the ports. `platforms` are by part."""
 
     ledger: Ledger
     site: Site
@@ -71,7 +71,7 @@ class Response:
     clock: Clock
     policy: Policy
     notice: Notice
-    platform: Platform
+    platforms: Mapping[str, Platform]
 
     async def carry_out(self, planned: Plan, opened: Incident) -> Incident:
         """Claim the candidate, do what was planned, make sure at its site, and tell.
@@ -145,26 +145,29 @@ class Response:
             carried_out_at=done.ended_at if done.complete else None,
             restored_at=seen.at,
         )
+        steps = tuple([await self._with_builds(record) for record in done.steps])
+        own = [step for step in steps if step.target == opened.part]
         ended = replace(
             opened,
             outcome=Outcome.RESTORED if seen.at else Outcome.ESCALATED,
             detail=seen.detail,
             phases=incident.phases(clocks, self.policy.budgets),
-            steps=done.steps,
+            steps=steps,
             flows=seen.flows,
             journal=journal,
-            auto_assign=await self._auto_assign(),
+            auto_assign=own[0].auto_assign if own else None,
         )
         if await self._tell(announce.outcome(ended), told):
             clocks = replace(clocks, communicated_at=self.clock.now())
         phases = incident.phases(clocks, self.policy.budgets)
         return await self._close(replace(ended, phases=phases, deliveries=tuple(told)))
 
-    async def _auto_assign(self) -> bool | None:
-        """Whether new builds go live by themselves from now on; None if not known."""
-        with suppress(RollbackError):
-            return await self.platform.auto_assigns()
-        return None
+    async def _with_builds(self, record: StepRecord) -> StepRecord:
+        """With whether new builds of its part go live by themselves from now on."""
+        with suppress(KeyError, RollbackError):
+            on = await self.platforms[record.target].auto_assigns()
+            return replace(record, auto_assign=on)
+        return record
 
     async def _tell(self, message: Message, told: list[Delivery]) -> bool:
         """Whether every channel took it; there must be one."""
@@ -208,17 +211,21 @@ class Response:
     async def _close(self, ended: Incident) -> Incident:
         """What was rolled back is never gone back to by itself.
 
-        What an undoing goes away from is as good as it was.
+        What an undoing goes away from is as good as it was; what it restored, and was
+        measured to be so, has passed.
         """
-        for claim in incident.claims(ended) if ended.undoes is None else ():
-            with suppress(UnknownDeployment, LedgerUnreachable):
-                await self.ledger.set_health(
-                    claim.from_deployment,
-                    claim.environment,
-                    HealthStatus.FAILING,
-                    self.clock.now(),
-                )
+        for claim in incident.claims(ended):
+            if ended.undoes is None:
+                await self._record(claim.from_deployment, HealthStatus.FAILING)
+            elif claim.to_deployment and ended.outcome is Outcome.RESTORED:
+                await self._record(claim.to_deployment, HealthStatus.PASSING)
         return await self._keep(ended)
+
+    async def _record(self, deployment: str, status: HealthStatus) -> None:
+        with suppress(UnknownDeployment, LedgerUnreachable):
+            await self.ledger.set_health(
+                deployment, self.policy.environment, status, self.clock.now()
+            )
 
     async def _keep(self, ended: Incident) -> Incident:
         try:

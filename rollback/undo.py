@@ -117,7 +117,15 @@ class Undo:
             ),
             moves=tuple(host for step in steps for host in step.hosts),
             override=override,
-            auto_assign=past.auto_assign,
+            auto_assign=self._after(past, first.target),
+        )
+
+    def _after(self, past: Incident, part: str) -> bool | None:
+        """What new builds of the part did since the rollback, as it was recorded."""
+        if part == past.part:
+            return past.auto_assign
+        return next(
+            r.auto_assign for r in self._moved(past) if (r.target or FIRST) == part
         )
 
     async def _require_last(self, past: Incident, parts: set[str]) -> None:
@@ -147,6 +155,9 @@ class Undo:
     ) -> Step | None:
         name = record.target or FIRST
         (part,) = (each for each in self.parts if each.deployments.part == name)
+        before = record.auto_assign_before
+        if before is None and name == past.part:  # as records from before had it
+            before = past.auto_assign_before
         was = record.to_deployment or str(past.to_deployment)
         goal = record.from_deployment or past.from_deployment
         platform = part.deployments.platform
@@ -163,7 +174,7 @@ class Undo:
             to_deployment=goal,
             forward=True,
             hosts=tuple(by_hand),
-            auto_assign=past.auto_assign_before if name == FIRST else None,
+            auto_assign=before,
             site=part.site_url or await platform.site_url(),
             independent=True,
         )

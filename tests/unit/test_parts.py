@@ -322,3 +322,43 @@ def test_an_interrupted_rollback_leaves_word_of_both() -> None:
         assert {one.outcome for one in known} == {Outcome.ESCALATED}
 
     play(scene)
+
+
+@pytest.mark.parametrize("only", [(), ("api",)])
+def test_each_part_s_builds_do_afterwards_what_they_did_before(
+    only: tuple[str, ...],
+) -> None:
+    """Auto-assignment is a project's own: it is kept, told and put back by part."""
+
+    async def scene(both: Both) -> None:
+        both.api.auto_assign = False
+        past = await both.engine.roll_back(reason=REASON, only=only)
+        kept = {s.target: (s.auto_assign_before, s.auto_assign) for s in past.steps}
+        assert kept["api"] == (False, False)
+        assert kept.get("application", (True, False)) == (True, False)
+        told = " ".join(both.world.channel.messages[-1].lines)
+        assert "of the api do not go live" in told
+        assert ("builds of the application" in told) is (not only)
+        if not only:
+            claim = await both.world.ledger.incident(f"{past.id}-api")
+            assert claim
+            assert (claim.auto_assign_before, claim.auto_assign) == (False, False)
+
+        undone = await both.engine.forward.undo(past.id, reason=REASON)
+        assert undone.outcome is Outcome.RESTORED
+        assert both.api.auto_assign is False
+        assert both.world.platform.auto_assign is True
+        assert {s.target: s.auto_assign for s in undone.steps}["api"] is False
+
+    play(scene)
+
+
+def test_the_api_s_builds_are_not_taken_for_the_site_s() -> None:
+    """Of an incident of the API alone the API's project is asked, also afterwards."""
+
+    async def scene(both: Both) -> None:
+        past = await both.engine.roll_back(reason=REASON, only=("api",))
+        assert (past.auto_assign_before, past.auto_assign) == (True, False)
+        assert both.world.platform.auto_assign is True
+
+    play(scene)

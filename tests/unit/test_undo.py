@@ -50,6 +50,32 @@ def test_what_was_rolled_back_goes_live_again() -> None:
     play(scene)
 
 
+def test_what_an_undoing_restored_has_passed() -> None:
+    """It was measured to be good, and is not the failing one of the rollback now."""
+
+    async def scene(world: World, past: Incident) -> None:
+        await world.engine.forward.undo(past.id, reason=REASON)
+        recorded = await world.ledger.find("dpl_v2", "production")
+        assert recorded
+        assert recorded.health_check_status is HealthStatus.PASSING
+
+    play(scene)
+
+
+def test_what_an_undoing_did_not_restore_has_not_passed() -> None:
+    """That it is live again says nothing of its flows."""
+
+    async def scene(world: World, past: Incident) -> None:
+        world.flows_fail = True
+        undone = await world.engine.forward.undo(past.id, reason=REASON)
+        assert undone.outcome is Outcome.ESCALATED
+        recorded = await world.ledger.find("dpl_v2", "production")
+        assert recorded
+        assert recorded.health_check_status is HealthStatus.FAILING
+
+    play(scene)
+
+
 def test_what_an_undoing_leaves_stays_good() -> None:
     """The deployment that stood in for a while may be gone back to again."""
 
@@ -84,7 +110,7 @@ def test_that_new_builds_wait_is_told_with_the_way_back() -> None:
 
     async def scene(world: World, past: Incident) -> None:
         lines = " ".join(world.channel.messages[-1].lines)
-        assert "New builds do not go live by themselves" in lines
+        assert "New builds of the application do not go live by themselves" in lines
         assert f"rollback undo {past.id}" in lines
         assert "new builds do not go live" in past.steps[0].detail
 
