@@ -23,7 +23,7 @@ from stack.backends import Stack
 pytestmark = pytest.mark.anyio
 
 PAGE = Path(__file__).parents[2] / "docs" / "vercel.md"
-CUSTOM = "book.example.com"
+CUSTOM, SECOND = "book.example.com", "shop.example.com"
 FOR_GOOD = 99
 OUTCOMES: dict[type[RollbackError], str] = {
     PlatformDenied: "denied",
@@ -47,6 +47,7 @@ class Setting:
     faults: dict[str, Any] = field(default_factory=dict)
     forward: bool = False
     by_hand: bool = False
+    second: bool = False
     rolling: bool = False
     words: str = ""
 
@@ -126,6 +127,15 @@ SETTINGS = dict(
             Setting(by_hand=True, faults=answers("assign_alias", 403)),
         ),
         (
+            ("alias", "403 for one of two custom aliases"),
+            Setting(
+                by_hand=True,
+                second=True,
+                faults=answers("assign_alias", 403),
+                words=CUSTOM,
+            ),
+        ),
+        (
             ("alias", "409, though it leads elsewhere"),
             Setting(by_hand=True, faults=answers("assign_alias", 409)),
         ),
@@ -133,7 +143,11 @@ SETTINGS = dict(
         promote("201"),
         (
             ("promote", "202, queued behind a rolling release"),
-            Setting(forward=True, rolling=True),
+            Setting(faults=answers("promote", 202), forward=True, words="queued"),
+        ),
+        (
+            ("promote", "not asked, as a rolling release is under way"),
+            Setting(forward=True, rolling=True, words="nothing was asked"),
         ),
         promote(
             "409, already the current deployment",
@@ -193,6 +207,8 @@ class Scene:
         bad, good = ids["v2"], ids["v1"]
         if setting.by_hand:
             await self.platform.assign(bad, CUSTOM)
+        if setting.second:
+            await self.platform.assign(bad, SECOND)
         if setting.rolling:
             self.post("live", deployment=good)
             canary = bad
@@ -206,7 +222,7 @@ class Scene:
             name="move production",
             from_deployment=bad,
             to_deployment=good,
-            hosts=(CUSTOM,) if setting.by_hand else (),
+            hosts=(CUSTOM, SECOND)[: setting.by_hand + setting.second],
         )
         if not setting.forward:
             return step
@@ -244,6 +260,10 @@ async def test_every_row_of_the_page_holds(
         assert live == {step.to_deployment}
     elif request != "alias":
         assert step.from_deployment in live
+    if setting.second:
+        other = await scene.platform.deployment(SECOND)
+        assert other is not None
+        assert other.id == step.to_deployment
     if request != "read":
         assert f"{count}" == asked
     elif asked == "several":
