@@ -83,7 +83,11 @@ def _document(plan: Plan) -> dict[str, Any]:
 @click.argument("incident")
 @click.option("--reason", help="Why; it is announced and recorded.")
 @click.option("--plan", "dry", is_flag=True, help="Show what would be done; no change.")
-@click.option("--override", is_flag=True, help="Also to what is not healthy now.")
+@click.option(
+    "--override",
+    is_flag=True,
+    help="Also to what is not healthy now, or over a later one.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 async def undo(
     settings: Settings,

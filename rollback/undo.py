@@ -131,10 +131,9 @@ class Undo:
     async def _require_last(self, past: Incident, parts: set[str]) -> None:
         """What was rolled back later was rolled back from what this would restore."""
         known = await self.response.ledger.incidents(past.environment, limit=LOOKED_AT)
-        for later in known:
-            if later.opened_at <= past.opened_at or later.undoes == past.id:
-                continue
-            if _touched(later) & parts:
+        later_ones = [each for each in known if each.opened_at > past.opened_at]
+        for later in _standing(later_ones):
+            if later.undoes != past.id and _touched(later) & parts:
                 raise CannotUndo(
                     f"{later.id} moved the same after {past.id}.",
                     mend=f"Undo {later.id}, or add --override if you know better.",
@@ -230,6 +229,19 @@ def _refuse_others(others: set[str], rolling: RollingRelease | None) -> None:
             f"A rolling release of {rolling.canary} is under way.",
             mend="Complete or abort it on the platform first.",
         )
+
+
+def _standing(incidents: Sequence[Incident]) -> list[Incident]:
+    """Those that were not undone since, without what undid the others."""
+    known = {each.id for each in incidents}
+    restored = {i.undoes for i in incidents if i.outcome is Outcome.RESTORED}
+    undone = restored & known
+    return [
+        each
+        for each in incidents
+        # What went back together with another has its id, and the part.
+        if not {each.id, each.id.removesuffix(f"-{each.part}"), each.undoes} & undone
+    ]
 
 
 def _touched(incident: Incident) -> set[str]:

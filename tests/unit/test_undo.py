@@ -326,3 +326,27 @@ def test_a_later_incident_that_moved_nothing_of_the_part_is_no_hindrance() -> No
         assert undone.outcome is Outcome.RESTORED
 
     play(scene)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_later_rollback_that_was_undone_is_no_hindrance(together: bool) -> None:
+    """One after the other, the last one first, each can be undone."""
+
+    async def scene(world: World, past: Incident) -> None:
+        other = "inc-later-application" if together else "inc-later"
+        later = replace(
+            past, id=other, opened_at=past.opened_at + timedelta(seconds=60)
+        )
+        undoing = replace(
+            later,
+            id="inc-undoing",
+            undoes="inc-later",
+            opened_at=past.opened_at + timedelta(seconds=90),
+        )
+        first = replace(later, id="inc-later", steps=())
+        for each in (first, later, undoing):
+            await world.ledger.save_incident(each)
+        undone = await world.engine.forward.undo(past.id, reason=REASON)
+        assert undone.outcome is Outcome.RESTORED
+
+    play(scene)
