@@ -76,7 +76,7 @@ def told_of_builds(by_hand: ByHand) -> None:
     assert document["auto_assign"] == {"before": True, "after": False}
     assert by_hand.state()["auto_assign_custom_domains"] is False
     said = " ".join(_slack(by_hand))
-    assert "New builds do not go live by themselves" in said
+    assert "New builds of the application do not go live by themselves" in said
     assert f"rollback undo {document['incident']}" in said
 
 
