@@ -12,6 +12,9 @@ RollbackError
 │   ├── ReplayInvalid
 │   ├── NotConfirmed
 │   ├── LedgerOutdated
+│   ├── NothingArchived
+│   ├── UnknownVersion
+│   ├── UnknownBackup
 │   └── NotACheckout
 ├── Unreachable                 exit 2: something that must answer does not
 │   ├── LedgerUnreachable
@@ -19,6 +22,7 @@ RollbackError
 │   │   └── PlatformBusy
 │   ├── PlatformDenied
 │   ├── FlagsUnreachable
+│   ├── DatabaseUnreachable
 │   ├── SourceDown
 │   └── ChannelDown
 ├── Refused                     exit 4: it cannot be done safely
@@ -27,7 +31,13 @@ RollbackError
 │   ├── AlreadyRollingBack
 │   ├── CannotUndo
 │   ├── FlagChanged
-│   └── SharedOutage
+│   ├── SharedOutage
+│   ├── BackupFailed
+│   ├── SchemaRefused
+│   │   ├── NeedsConsent
+│   │   ├── NotAsPlanned
+│   │   └── LockNotTaken
+│   └── SchemaBusy
 └── StepFailed                  exit 5: started and not restored
 
 A class's docstring is the message where none is given: first what is wrong, then
@@ -38,18 +48,24 @@ from typing import ClassVar
 
 __all__ = [
     "AlreadyRollingBack",
+    "BackupFailed",
     "BadInput",
     "CannotUndo",
     "ChannelDown",
+    "DatabaseUnreachable",
     "FlagChanged",
     "FlagsUnreachable",
     "LedgerOutdated",
     "LedgerUnreachable",
+    "LockNotTaken",
+    "NeedsConsent",
     "NoStableDeployment",
     "NoSuchPart",
     "NotACheckout",
     "NotATarget",
+    "NotAsPlanned",
     "NotConfirmed",
+    "NothingArchived",
     "NothingSaved",
     "PlatformBusy",
     "PlatformDenied",
@@ -57,14 +73,18 @@ __all__ = [
     "Refused",
     "ReplayInvalid",
     "RollbackError",
+    "SchemaBusy",
+    "SchemaRefused",
     "SettingMissing",
     "SettingsInvalid",
     "SharedOutage",
     "SourceDown",
     "StepFailed",
+    "UnknownBackup",
     "UnknownDeployment",
     "UnknownFlag",
     "UnknownIncident",
+    "UnknownVersion",
     "Unreachable",
 ]
 
@@ -175,6 +195,24 @@ class LedgerOutdated(BadInput):
     )
 
 
+class NothingArchived(BadInput):
+    """Nothing is archived of this version."""
+
+    default_mend = "An archive is made when a rollback of the schema destroys values."
+
+
+class UnknownVersion(BadInput):
+    """This version is not in the database's history of migrations."""
+
+    default_mend = "Look at the versions with `rollback db --plan --to VERSION`."
+
+
+class UnknownBackup(BadInput):
+    """There is no such backup, or it is not verified."""
+
+    default_mend = "Look into ROLLBACK_BACKUPS; a verified one has a manifest.json."
+
+
 class Unreachable(RollbackError):
     """Something that must answer does not."""
 
@@ -223,6 +261,12 @@ class FlagsUnreachable(Unreachable):
     """The store of the feature flags cannot be reached."""
 
     default_mend = "Check REDIS_URL and that Redis answers."
+
+
+class DatabaseUnreachable(Unreachable):
+    """The application's database cannot be reached."""
+
+    default_mend = "Check DATABASE_DIRECT_URL (or DATABASE_URL) and that it answers."
 
 
 class SourceDown(Unreachable):
@@ -280,6 +324,44 @@ class SharedOutage(Refused):
     """The stable deployment fails on the same dependency: a rollback cannot help."""
 
     default_mend = "Restore the dependency; both releases work again when it answers."
+
+
+class BackupFailed(Refused):
+    """The backup could not be taken, or does not verify: the schema stays as it is."""
+
+    default_mend = "Mend what kept it, and run it again: nothing was changed."
+
+
+class SchemaRefused(Refused):
+    """The schema cannot be rolled back safely."""
+
+    default_mend = "Mend what is named, and look again with `rollback db --plan`."
+
+
+class NeedsConsent(SchemaRefused):
+    """A person has to accept this first."""
+
+    def __init__(self, message: str, *, accept: str) -> None:
+        self.accept = accept
+        super().__init__(message, mend=f"Accept it with --accept {accept}.")
+
+
+class NotAsPlanned(SchemaRefused):
+    """What the scripts did is not what was planned: nothing was committed."""
+
+    default_mend = "Look again with `rollback db --plan`, and at what the scripts do."
+
+
+class LockNotTaken(SchemaRefused):
+    """The tables' locks could not be had: nothing was changed."""
+
+    default_mend = "Wait for, or end, the session that is named; then run it again."
+
+
+class SchemaBusy(Refused):
+    """Somebody else is rolling this schema back."""
+
+    default_mend = "Wait for it to end, and look again with `rollback db --plan`."
 
 
 class StepFailed(RollbackError):

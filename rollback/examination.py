@@ -11,7 +11,6 @@ from enum import StrEnum
 import anyio
 
 from . import verify, wiring
-from .adapters.database import same_database
 from .adapters.postgres import PostgresLedger
 from .adapters.spool import Spool
 from .availability import Place, too_short
@@ -20,6 +19,7 @@ from .errors import NoStableDeployment, RollbackError
 from .model import HealthStatus
 from .settings import Settings
 from .track import KEPT
+from .transactions import same_database
 
 __all__ = ["Check", "Finding", "examine"]
 

@@ -4,7 +4,7 @@ Every port has one contract suite (`tests/contract`) that runs on the in-memory 
 and on the real one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -26,6 +26,10 @@ from .model import (
     Step,
     Variable,
 )
+from .schema import Backup, Fingerprint, Receipt, SchemaPlan, SchemaRecord
+
+Notice = Callable[[str], None]
+"""Called with what is being done, for people who wait."""
 
 
 class Clock(Protocol):
@@ -74,6 +78,18 @@ class Ledger(Protocol):
     ) -> tuple[HealthRecord, ...]:
         """Every health status recorded of a deployment, newest first."""
 
+    async def record_schemas(
+        self, records: Sequence[SchemaRecord], *, renew: bool = False
+    ) -> tuple[str, ...]:
+        """Record versions of the schema; the versions whose script is another one.
+
+        A script's hash that is recorded stays, unless it is to be renewed: it is the
+        one that was tested. A fingerprint is replaced where there is one.
+        """
+
+    async def schemas(self, environment: str) -> Mapping[str, SchemaRecord]:
+        """What is recorded, by version."""
+
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate for this incident.
 
@@ -92,6 +108,42 @@ class Ledger(Protocol):
 
     async def incidents(self, environment: str, *, limit: int) -> tuple[Incident, ...]:
         """The latest incidents, newest first."""
+
+
+class Database(Protocol):
+    """The application's database: its backups, and the versions of its schema.
+
+    Every method raises `DatabaseUnreachable` when it does not answer. `notice` is told
+    what is being done, for people who wait.
+    """
+
+    async def version(self) -> str | None:
+        """The schema's version: the last migration that was applied; None before."""
+
+    async def back_up(self, label: str, *, notice: Notice) -> Backup:
+        """Take a backup and verify it; raises `BackupFailed`.
+
+        What it holds is what was there at one moment, soon after the call.
+        """
+
+    async def plan(self, to: str, *, accept: frozenset[str]) -> SchemaPlan | None:
+        """How to go back to a version; None where that is the schema's already.
+
+        `accept` is what a person has consented to (`unrecorded`, `stall`,
+        `no-transaction`). Raises `UnknownVersion`, and a `SchemaRefused` when it
+        cannot be done safely; changes nothing.
+        """
+
+    async def roll_back(
+        self, plan: SchemaPlan, backup: Backup, *, incident: str, notice: Notice
+    ) -> Receipt:
+        """Do what was planned, whole or not at all, once the backup is verified.
+
+        Raises `LockNotTaken`, `NotAsPlanned`, `SchemaBusy`: then nothing was changed.
+        """
+
+    async def fingerprint(self) -> Fingerprint:
+        """The schema as it is now."""
 
 
 class Platform(Protocol):

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     )
     # The application's own; the ledger's where that has none.
     database_url: SecretStr | None = _named("DATABASE_URL", default=None)
+    # A direct or session address, where the first is that of a transaction pooler.
+    database_direct_url: SecretStr | None = _named(
+        "DATABASE_DIRECT_URL", "DATABASE_URL", default=None
+    )
     redis_url: SecretStr | None = _named("REDIS_URL", "UPSTASH_REDIS_URL", default=None)
     site_url: str | None = None
     api_url: str | None = None
@@ -73,6 +77,24 @@ class Settings(BaseSettings):
     fingerprint_key: SecretStr | None = None
     # What the ledger is told when it can be reached again.
     spool: Path = Path(".rollback/spool")
+
+    # The database: its migrations, its backups (a folder, or an fsspec address).
+    migrations: Path = Path("migrations")
+    schemas: Annotated[tuple[str, ...], NoDecode] = ("public",)
+    backups: str = ".rollback/backups"
+    backups_kept: int = Field(default=10, ge=1)
+    backup_jobs: int = Field(default=2, ge=1, le=64)
+    # The folder of pg_dump and pg_restore, of the server's major version.
+    postgres_programs: Path | None = None
+    # A server where scratch databases may be made; the application's own without it.
+    scratch_url: SecretStr | None = None
+    lock_timeout_ms: int = Field(default=500, ge=1, le=60_000)
+    lock_attempts: int = Field(default=20, ge=1, le=1000)
+    stall_limit_seconds: float = Field(default=5, gt=0)
+    migration_timeout_seconds: float = Field(default=300, gt=0)
+    # What `recover` may empty: keys by prefix in Redis, and tags at the edge.
+    cache_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
+    cache_tags: Annotated[tuple[str, ...], NoDecode] = ()
 
     # What is bad (the spec's decision matrix)
     error_rate: float = Field(default=0.05, gt=0, lt=1)
@@ -122,7 +144,9 @@ class Settings(BaseSettings):
     verify_budget_seconds: float = 180
     communicate_budget_seconds: float = 300
 
-    @field_validator("critical_errors", mode="before")
+    @field_validator(
+        "critical_errors", "schemas", "cache_prefixes", "cache_tags", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         """`A, B` in the environment is the same as `["A", "B"]` in the file."""

@@ -16,9 +16,9 @@ from rollback.model import (
     Incident,
     JournalEntry,
 )
+from rollback.transactions import Connection, Database
 
 from . import queries
-from .database import Connection, Database
 from .records import (
     already_rolling_back,
     as_saved,

@@ -5,9 +5,9 @@ from importlib.resources import files
 from psycopg.errors import InsufficientPrivilege
 
 from rollback.errors import LedgerOutdated
+from rollback.transactions import Connection
 
 from . import queries
-from .database import Connection
 
 __all__ = ["create"]
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from rollback.adapters import database
+from rollback import transactions
 from rollback.adapters.postgres import PostgresLedger
 from rollback.errors import (
     AlreadyRollingBack,
@@ -140,7 +140,7 @@ async def test_a_wrong_password_is_unreachable(ledger_url: str) -> None:
 
 async def test_a_silent_server_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that takes connections and says nothing is given up in time."""
-    monkeypatch.setattr(database, "CONNECT_SECONDS", 0)
+    monkeypatch.setattr(transactions, "CONNECT_SECONDS", 0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         ledger = PostgresLedger(f"postgresql://me@127.0.0.1:{port}/wedsync")

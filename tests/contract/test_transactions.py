@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from rollback.adapters import database
-from rollback.adapters.database import Connection, Database, shielded
+from rollback import transactions
+from rollback.transactions import Connection, Database, shielded
 
 from .conftest import SLEEPING, Watcher
 
@@ -144,7 +144,7 @@ async def test_a_server_that_freezes_is_given_up(
     ledger_url: str, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backend that neither answers nor obeys holds us for a bounded time."""
-    monkeypatch.setattr(database, "GRACE_SECONDS", 0.4)
+    monkeypatch.setattr(transactions, "GRACE_SECONDS", 0.4)
     connection = await AsyncConnection.connect(ledger_url, autocommit=True)
     frozen: list[int] = []
 

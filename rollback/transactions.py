@@ -23,7 +23,7 @@ from psycopg import AsyncConnection, Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
-from rollback.errors import SettingsInvalid
+from .errors import SettingsInvalid
 
 __all__ = ["Connection", "Database", "same_database", "shielded"]
 
