@@ -104,7 +104,8 @@ class Retention:
 class DeploymentVersion:
     """One recorded deployment: the spec's `DeploymentVersion`.
 
-    `part` is what was deployed: the application, or the API.
+    `part` is what was deployed: the application, or the API. `backward_compatible`
+    tells whether the release before runs on the schema of this one; None: nobody said.
     """
 
     id: str
@@ -116,6 +117,7 @@ class DeploymentVersion:
     environment_variables: tuple[EnvironmentVariable, ...] = ()
     health_check_status: HealthStatus = HealthStatus.UNKNOWN
     part: str = "application"
+    backward_compatible: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

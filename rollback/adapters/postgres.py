@@ -1,6 +1,6 @@
 """The ledger in PostgreSQL, in a schema of its own named `rollback`."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString, TypeVar
 
@@ -16,6 +16,7 @@ from rollback.model import (
     Incident,
     JournalEntry,
 )
+from rollback.schema import Fingerprint, SchemaRecord
 from rollback.transactions import Connection, Database
 
 from . import queries
@@ -92,6 +93,28 @@ class PostgresLedger:
             )
             for row in rows
         )
+
+    async def record_schemas(
+        self, records: Sequence[SchemaRecord], *, renew: bool = False
+    ) -> tuple[str, ...]:
+        """Record versions of the schema; those whose script is another one."""
+
+        async def work(connection: Connection) -> tuple[str, ...]:
+            others = []
+            for record in records:
+                facts = _schema_facts(record) | {"renew": renew}
+                done = await connection.execute(queries.RECORD_SCHEMA, facts)
+                row = await done.fetchone()
+                if row and row["other"]:
+                    others.append(record.version)
+            return tuple(others)
+
+        return await self._transaction(work)
+
+    async def schemas(self, environment: str) -> Mapping[str, SchemaRecord]:
+        """What is recorded of the schema, by version."""
+        rows = await self._rows(queries.SCHEMAS, [environment])
+        return {row["version"]: _schema_record(row) for row in rows}
 
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate for this incident; see the port."""
@@ -268,7 +291,30 @@ def _to_row(deployment: DeploymentVersion) -> list[Any]:
         Jsonb({v.name: v.fingerprint for v in deployment.environment_variables}),
         deployment.health_check_status.value,
         deployment.part,
+        deployment.backward_compatible,
     ]
+
+
+def _schema_facts(record: SchemaRecord) -> dict[str, Any]:
+    lines = record.fingerprint and Jsonb(list(record.fingerprint.lines))
+    return {
+        "environment": record.environment,
+        "version": record.version,
+        "at": record.recorded_at,
+        "script": record.script_sha256,
+        "fingerprint": lines,
+    }
+
+
+def _schema_record(row: dict[str, Any]) -> SchemaRecord:
+    lines = row["fingerprint"]
+    return SchemaRecord(
+        environment=row["environment"],
+        version=row["version"],
+        recorded_at=row["recorded_at"].astimezone(UTC),
+        script_sha256=row["script_sha256"],
+        fingerprint=None if lines is None else Fingerprint(lines=tuple(lines)),
+    )
 
 
 def _from_row(row: dict[str, Any]) -> DeploymentVersion:
@@ -286,4 +332,5 @@ def _from_row(row: dict[str, Any]) -> DeploymentVersion:
         ),
         health_check_status=HealthStatus(row["health_check_status"]),
         part=row["part"],
+        backward_compatible=row["backward_compatible"],
     )

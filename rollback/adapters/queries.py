@@ -7,21 +7,25 @@ SELECT to_regclass('rollback.deployment_history_of_part') IS NOT NULL AS quick,
     to_regclass('rollback.health_status') IS NOT NULL
     AND to_regclass('rollback.incidents') IS NOT NULL
     AND to_regclass('rollback.journal') IS NOT NULL
-    AND EXISTS (SELECT 1 FROM pg_attribute
+    AND 2 = (SELECT count(*) FROM pg_attribute
         WHERE attrelid = to_regclass('rollback.deployment_history')
-          AND attname = 'part' AND NOT attisdropped) AS enough
+          AND attname IN ('part', 'backward_compatible') AND NOT attisdropped)
+    AND to_regclass('rollback.schema_versions') IS NOT NULL AS enough
 """
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 RECORD: Final = """
 INSERT INTO rollback.deployment_history AS known
     (environment, vercel_deployment_id, id, "timestamp", git_sha,
-     db_migration_version, environment_variables, health_check_status, part)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+     db_migration_version, environment_variables, health_check_status, part,
+     backward_compatible)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (environment, vercel_deployment_id) DO UPDATE SET
     id = excluded.id, "timestamp" = excluded."timestamp", git_sha = excluded.git_sha,
     db_migration_version = excluded.db_migration_version,
-    environment_variables = excluded.environment_variables, part = excluded.part
+    environment_variables = excluded.environment_variables, part = excluded.part,
+    backward_compatible =
+        coalesce(excluded.backward_compatible, known.backward_compatible)
 WHERE known."timestamp" <= excluded."timestamp"
 """
 
@@ -103,4 +107,22 @@ INCIDENT: Final = "SELECT id, document FROM rollback.incidents WHERE id = %s"
 INCIDENTS: Final = """
 SELECT id, document FROM rollback.incidents WHERE environment = %s
 ORDER BY opened_at DESC, id DESC LIMIT %s
+"""
+
+RECORD_SCHEMA: Final = """
+INSERT INTO rollback.schema_versions AS known
+    (environment, version, recorded_at, script_sha256, fingerprint)
+VALUES (%(environment)s, %(version)s, %(at)s, %(script)s, %(fingerprint)s)
+ON CONFLICT (environment, version) DO UPDATE SET
+    recorded_at = excluded.recorded_at,
+    script_sha256 = CASE WHEN %(renew)s
+        THEN coalesce(excluded.script_sha256, known.script_sha256)
+        ELSE coalesce(known.script_sha256, excluded.script_sha256) END,
+    fingerprint = coalesce(excluded.fingerprint, known.fingerprint)
+RETURNING script_sha256 IS DISTINCT FROM %(script)s AND %(script)s IS NOT NULL AS other
+"""
+
+SCHEMAS: Final = """
+SELECT environment, version, recorded_at, script_sha256, fingerprint
+FROM rollback.schema_versions WHERE environment = %s
 """

@@ -62,5 +62,21 @@ CREATE INDEX IF NOT EXISTS journal_of_incident ON rollback.journal (incident_id,
 ALTER TABLE rollback.deployment_history
     ADD COLUMN IF NOT EXISTS part text NOT NULL DEFAULT 'application';
 
+-- whether the release before runs on the schema of this one; null where nobody said
+ALTER TABLE rollback.deployment_history
+    ADD COLUMN IF NOT EXISTS backward_compatible boolean;
+
+-- each version of the application's schema as it was when it was deployed
+CREATE TABLE IF NOT EXISTS rollback.schema_versions (
+    environment           text        NOT NULL,
+    version               text        NOT NULL,
+    recorded_at           timestamptz NOT NULL,
+    -- of rollback_<version>.sql
+    script_sha256         text,
+    -- sorted lines
+    fingerprint           jsonb,
+    PRIMARY KEY (environment, version)
+);
+
 CREATE INDEX IF NOT EXISTS deployment_history_of_part
     ON rollback.deployment_history (environment, part, "timestamp" DESC, recorded DESC);

@@ -1,6 +1,6 @@
 """A ledger that loses nothing while its database is down."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from rollback.model import (
     JournalEntry,
 )
 from rollback.ports import Ledger, Tokens
+from rollback.schema import SchemaRecord
 
 from .spool import HealthNote, JournalNote, Note, Spool, collapsed, failing
 
@@ -81,6 +82,18 @@ class SpoolingLedger:
         """Every health status recorded of a deployment, newest first."""
         await self._deliver()
         return await self._ledger.health_history(deployment_id, environment)
+
+    async def record_schemas(
+        self, records: Sequence[SchemaRecord], *, renew: bool = False
+    ) -> tuple[str, ...]:
+        """Record versions of the schema; not kept: they can be recorded again."""
+        await self._deliver()
+        return await self._ledger.record_schemas(records, renew=renew)
+
+    async def schemas(self, environment: str) -> Mapping[str, SchemaRecord]:
+        """What is recorded of the schema, by version."""
+        await self._deliver()
+        return await self._ledger.schemas(environment)
 
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate. Without the ledger there is no claim, but a note."""

@@ -224,6 +224,8 @@ async def test_who_may_not_create_goes_on_without_an_index(
     "older",
     [
         "ALTER TABLE rollback.deployment_history DROP COLUMN part",
+        "ALTER TABLE rollback.deployment_history DROP COLUMN backward_compatible",
+        "DROP TABLE rollback.schema_versions",
         "DROP TABLE rollback.journal",
         "DROP SCHEMA rollback CASCADE",
     ],

@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from rollback.model import (
     Incident,
     JournalEntry,
 )
+from rollback.schema import SchemaRecord
 
 __all__ = ["MemoryLedger"]
 
@@ -34,6 +36,7 @@ class MemoryLedger:
         self._health: dict[tuple[str, str], list[HealthRecord]] = {}
         self._incidents: dict[str, Incident] = {}
         self._journal: dict[str, tuple[JournalEntry, ...]] = {}
+        self._schemas: dict[tuple[str, str], SchemaRecord] = {}
         self._leases: dict[str, tuple[float, float]] = {}  # seconds, until
 
     async def record(self, deployment: DeploymentVersion) -> None:
@@ -48,6 +51,9 @@ class MemoryLedger:
             deployment,
             environment_variables=tuple(variables),
             health_check_status=known.health_check_status,
+            backward_compatible=known.backward_compatible
+            if deployment.backward_compatible is None
+            else deployment.backward_compatible,
         )
 
     async def set_health(
@@ -94,6 +100,35 @@ class MemoryLedger:
         """Every health status recorded of a deployment, newest first."""
         await self._reach()
         return tuple(reversed(self._health.get((environment, deployment_id), ())))
+
+    async def record_schemas(
+        self, records: Sequence[SchemaRecord], *, renew: bool = False
+    ) -> tuple[str, ...]:
+        """Record versions of the schema; those whose script is another one."""
+        await self._reach()
+        others = []
+        for record in records:
+            key = record.environment, record.version
+            known = self._schemas.get(key, record)
+            first, second = known.script_sha256, record.script_sha256
+            script = (second or first) if renew else (first or second)
+            if second not in (None, script):
+                others.append(record.version)
+            self._schemas[key] = replace(
+                record,
+                script_sha256=script,
+                fingerprint=record.fingerprint or known.fingerprint,
+            )
+        return tuple(others)
+
+    async def schemas(self, environment: str) -> Mapping[str, SchemaRecord]:
+        """What is recorded of the schema, by version."""
+        await self._reach()
+        return {
+            record.version: record
+            for record in self._schemas.values()
+            if record.environment == environment
+        }
 
     async def open_incident(self, incident: Incident, *, lease_seconds: float) -> None:
         """Claim the candidate for this incident; see the port."""
