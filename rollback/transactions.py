@@ -7,7 +7,8 @@ to cancel it, and only then does the cancellation go on. What cannot be asked (t
 network is gone) ends by the timeouts that every transaction sets on the server.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from anyio import (
@@ -63,6 +64,18 @@ class Database:
                 lambda: self._guarded(connection, work),
                 seconds=self._statement_seconds + GRACE_SECONDS,
             )
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection outside of a transaction, for what cannot be in one.
+
+        Calls on it are the caller's to shield, and to limit on the server.
+        """
+        connection = await self._connect()
+        try:
+            yield connection
         finally:
             await connection.close()
 
