@@ -13,7 +13,10 @@ __all__ = [
     "Destroyed",
     "Fingerprint",
     "Holder",
+    "LeftOver",
     "Receipt",
+    "Refilled",
+    "RefilledObject",
     "SchemaPlan",
     "SchemaRecord",
     "Script",
@@ -229,3 +232,37 @@ class Receipt:
     stalled: float
     total: float
     committed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOver:
+    """Archived values that could not go back, why, and up to 20 of their keys."""
+
+    reason: str
+    rows: int
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefilledObject:
+    """What became of the archived values of one object.
+
+    `put_back` now, `already` there with the same value, `newer_kept` where the
+    application has written another one since.
+    """
+
+    object: str
+    kind: str
+    put_back: int
+    already: int = 0
+    newer_kept: int = 0
+    left: tuple[LeftOver, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refilled:
+    """What a refill put back, object by object; `notes` for people."""
+
+    version: str
+    objects: tuple[RefilledObject, ...]
+    notes: tuple[str, ...] = ()
