@@ -22,6 +22,7 @@ RollbackError
 │   │   └── PlatformBusy
 │   ├── PlatformDenied
 │   ├── FlagsUnreachable
+│   ├── KeysUnreachable
 │   ├── DatabaseUnreachable
 │   ├── SourceDown
 │   └── ChannelDown
@@ -55,6 +56,7 @@ __all__ = [
     "DatabaseUnreachable",
     "FlagChanged",
     "FlagsUnreachable",
+    "KeysUnreachable",
     "LedgerOutdated",
     "LedgerUnreachable",
     "LockNotTaken",
@@ -259,6 +261,12 @@ class PlatformDenied(Unreachable):
 
 class FlagsUnreachable(Unreachable):
     """The store of the feature flags cannot be reached."""
+
+    default_mend = "Check REDIS_URL and that Redis answers."
+
+
+class KeysUnreachable(Unreachable):
+    """The store of the caches cannot be reached."""
 
     default_mend = "Check REDIS_URL and that Redis answers."
 

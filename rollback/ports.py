@@ -142,6 +142,14 @@ class Database(Protocol):
         Raises `LockNotTaken`, `NotAsPlanned`, `SchemaBusy`: then nothing was changed.
         """
 
+    async def rehearse(
+        self, plan: SchemaPlan, backup: Backup, *, notice: Notice
+    ) -> None:
+        """Do what was planned to the restored backup, elsewhere.
+
+        Raises `NotAsPlanned` where that does not come to what was planned.
+        """
+
     async def fingerprint(self) -> Fingerprint:
         """The schema as it is now."""
 
@@ -285,6 +293,24 @@ class Cache(Protocol):
 
         Asked again where that may help. Raises `PlatformUnreachable` when it was not
         taken for all that, and `PlatformDenied` when it is refused.
+        """
+
+
+class Keys(Protocol):
+    """A store in which caches are keys beside what is none: flags, sessions, queues.
+
+    Only what is under a named prefix is touched; a prefix is taken to the letter.
+    Every method raises `KeysUnreachable` when the store does not answer.
+    """
+
+    async def count(self, prefix: str) -> int:
+        """How many keys begin with it now."""
+
+    async def remove(self, prefix: str, *, notice: Notice) -> int:
+        """Remove every key that begins with it and was there at the start; how many.
+
+        What is written meanwhile may stay. Done again it does no harm. `notice` is told
+        how far it has come where that takes longer.
         """
 
 

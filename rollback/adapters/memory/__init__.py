@@ -5,6 +5,7 @@ Time is anyio's alone, so that trio's `MockClock` drives all of it.
 
 from .clocks import AnyioClock, CountedTokens, FixedClock
 from .flags import MemoryCache, MemoryFlags
+from .keys import MemoryKeys
 from .ledger import MemoryLedger
 from .measures import MemoryErrors, MemorySource
 from .outside import MemoryChannel, MemorySite, SiteRequest
@@ -19,6 +20,7 @@ __all__ = [
     "MemoryChannel",
     "MemoryErrors",
     "MemoryFlags",
+    "MemoryKeys",
     "MemoryLedger",
     "MemoryPlatform",
     "MemoryProject",
