@@ -1,0 +1,172 @@
+"""The scripts of a rollback, read and held against what may not be in them.
+
+What is found here is found by reading. A COMMIT in the body of a procedure or of a DO
+block is not: PostgreSQL refuses that when it runs inside a transaction, on the copy.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rollback.errors import SchemaRefused
+from rollback.schema import Script
+
+from .history import in_order
+from .lexer import Statement, Unclosed, statements
+
+__all__ = ["Statement", "forward", "load", "needs_no_transaction", "statements"]
+
+_DECLARED = re.compile(r"\s*--[ \t]*rollback:[ \t]*no-transaction[ \t]*(?:[\r\n]|\Z)")
+_VERSION = re.compile(r"\w[\w.\-]*", re.ASCII)
+_MIGRATION = re.compile(r"(\d+)(?:_.*)?\.sql", re.ASCII)
+
+_CONTROL = (
+    "BEGIN",
+    "START TRANSACTION",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+    "RELEASE",
+    "PREPARE TRANSACTION",
+    "SET TRANSACTION",
+    "SET LOCAL TRANSACTION",
+    "SET SESSION CHARACTERISTICS",
+)
+_NEVER_IN_A_TRANSACTION = (
+    "VACUUM",
+    "ALTER SYSTEM",
+    "CREATE DATABASE",
+    "DROP DATABASE",
+    "CREATE TABLESPACE",
+    "DROP TABLESPACE",
+    "CREATE SUBSCRIPTION",
+    "DROP SUBSCRIPTION",
+    "REINDEX DATABASE",
+    "REINDEX SCHEMA",
+    "REINDEX SYSTEM",
+    "DISCARD ALL",
+)
+_CONCURRENTLY = re.compile(
+    r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY\b"
+    r"|REINDEX\b.* CONCURRENTLY\b"
+    r"|ALTER TABLE\b.* DETACH PARTITION\b.* CONCURRENTLY\b"
+)
+
+
+def load(folder: Path, versions: Sequence[str]) -> tuple[Script, ...]:
+    """Read `rollback_<version>.sql` of each version, in the order given.
+
+    Raises:
+        SchemaRefused: with every problem of every script, each by its name.
+
+    """
+    scripts: list[Script] = []
+    problems: list[str] = []
+    for version in versions:
+        found, script = _read(folder, version)
+        problems.extend(found)
+        if script is not None:
+            scripts.append(script)
+    if problems:
+        raise SchemaRefused(
+            f"The rollback scripts in {folder} cannot be run: {'; '.join(problems)}.",
+            mend="Mend each script that is named; the rollback needs all of them.",
+        )
+    return tuple(scripts)
+
+
+def forward(folder: Path) -> dict[str, Path]:
+    """The migrations of a folder by version, oldest first: NNN.sql and NNN_name.sql.
+
+    Raises:
+        SchemaRefused: two files are of one version.
+
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.sql")):
+        match = _MIGRATION.fullmatch(path.name)
+        if match is None:
+            continue
+        if (other := found.get(match[1])) is not None:
+            raise SchemaRefused(
+                f"Two migrations are of the version {match[1]}: "
+                f"{other.name} and {path.name}.",
+                mend="Give each migration a version of its own.",
+            )
+        found[match[1]] = path
+    return {version: found[version] for version in in_order(found)}
+
+
+def needs_no_transaction(statement: Statement) -> bool:
+    """Whether PostgreSQL is known to refuse it inside a transaction."""
+    words = " ".join(statement.words)
+    return _begins(words, _NEVER_IN_A_TRANSACTION) is not None or bool(
+        _CONCURRENTLY.match(words)
+    )
+
+
+def _read(folder: Path, version: str) -> tuple[list[str], Script | None]:
+    path = folder / f"rollback_{version}.sql"
+    if _VERSION.fullmatch(version) is None:
+        return [f"the version {version!r} cannot be a file's name"], None
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        return [f"{path.name} is missing"], None
+    except OSError as error:
+        return [f"{path.name} cannot be read ({error.strerror})"], None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return [f"{path.name}:{line} is not UTF-8"], None
+    script = Script(
+        version=version,
+        path=path,
+        text=text,
+        sha256=hashlib.sha256(content).hexdigest(),
+        transactional=_DECLARED.match(text) is None,
+    )
+    return list(_problems(script)), script
+
+
+def _problems(script: Script) -> Iterator[str]:
+    name = script.path.name
+    if "\0" in script.text:
+        line = script.text.count("\n", 0, script.text.index("\0")) + 1
+        yield f"{name}:{line} holds a NUL byte"
+    try:
+        found = statements(script.text)
+    except Unclosed as error:
+        yield f"{name}:{error.line} opens a quote or a comment that is not closed"
+        return
+    if not found:
+        yield f"{name} is empty"
+    for statement in found:
+        for line, problem in _of_statement(statement, script):
+            yield f"{name}:{line} {problem}"
+
+
+def _of_statement(statement: Statement, script: Script) -> Iterator[tuple[int, str]]:
+    words, line = " ".join(statement.words), statement.line
+    if statement.backslash is not None:
+        yield statement.backslash, "holds a command of psql (a backslash)"
+    if control := _begins(words, _CONTROL):
+        yield line, f"holds {control}: the transaction is the rollback's own"
+    if re.match(r"COPY\b.* FROM STDIN\b", words):
+        yield line, "copies from STDIN, which nobody sends"
+    if script.transactional and needs_no_transaction(statement):
+        shown = " ".join(statement.words[:3])
+        problem = (
+            f"holds {shown}, which cannot run inside a transaction (a script that "
+            "begins with the comment `-- rollback: no-transaction` may)"
+        )
+        yield line, problem
+
+
+def _begins(words: str, beginnings: Sequence[str]) -> str | None:
+    return next(
+        (known for known in beginnings if f"{words} ".startswith(f"{known} ")), None
+    )
