@@ -12,6 +12,7 @@ from typing import Unpack
 import anyio
 
 from . import announce, incident, prepare, track
+from .compatibility import Compatibility
 from .errors import (
     AlreadyRollingBack,
     LedgerUnreachable,
@@ -35,6 +36,7 @@ from .model import (
 from .ports import (
     Channel,
     Clock,
+    Database,
     ErrorSource,
     Ledger,
     MetricSource,
@@ -43,8 +45,9 @@ from .ports import (
     Target,
     Tokens,
 )
-from .prepare import Preparation, Wish, Wishes
+from .prepare import Chosen, Preparation, Wish, Wishes
 from .response import Notice, Policy, Response
+from .targets.database.target import PART as DATABASE
 from .undo import Undo
 from .watch import Progress, Watch, Watches
 
@@ -86,6 +89,7 @@ class Engine:
     notice: Notice = lambda _: None
     part: str = "application"
     api: Platform | None = None
+    database: Database | None = None
 
     # -- the parts ------------------------------------------------------------
 
@@ -314,19 +318,28 @@ class Engine:
     # -- plan, execute, verify, announce, document ----------------------------
 
     async def plan(
-        self, *, only: Sequence[str] = (), **wish: Unpack[Wishes]
+        self,
+        *,
+        only: Sequence[str] = (),
+        accept: frozenset[str] = frozenset(),
+        **wish: Unpack[Wishes],
     ) -> Plan | None:
         """What a rollback would do now; None when there is nothing to do.
 
         Of the parts in `only`, or of the part that is named by a deployment, or of the
-        application and, where what is live of it has not passed, the API. Raises a
-        `Refused` when it cannot be done safely.
+        application and, where what is live of it has not passed, the API, and the
+        schema where they do not run on it. `accept` is what a person has consented to.
+        Raises a `Refused` when it cannot be done safely.
         """
-        chosen = await prepare.choose(self._parts, Wish(**wish), only)
-        return await prepare.planned(chosen)
+        chosen = await self._choose(Wish(**wish), only)
+        return await self._planned(chosen, only, accept)
 
     async def roll_back(
-        self, *, only: Sequence[str] = (), **asked: Unpack[Wishes]
+        self,
+        *,
+        only: Sequence[str] = (),
+        accept: frozenset[str] = frozenset(),
+        **asked: Unpack[Wishes],
     ) -> Incident:
         """Undo a deployment and make sure; the incident says how it ended.
 
@@ -336,7 +349,7 @@ class Engine:
         """
         decided_at = self.clock.now()
         self.notice(f"rolling back, because of {asked['reason']}")
-        chosen = await prepare.choose(self._parts, Wish(**asked), only)
+        chosen = await self._choose(Wish(**asked), only)
         first, wish = chosen[0]
         opened = Incident(
             id=incident.new_id(decided_at, self.tokens.new()),
@@ -349,7 +362,7 @@ class Engine:
             part=first.deployments.part,
         )
         try:
-            planned = await prepare.planned(chosen)
+            planned = await self._planned(chosen, only, accept)
         except RollbackError as error:
             if wish.verdict is None and not isinstance(error, Refused):
                 raise
@@ -364,6 +377,34 @@ class Engine:
             )
         return await self._response.carry_out(planned, incident.of(planned, opened))
 
+    async def _choose(self, wish: Wish, only: Sequence[str]) -> Chosen:
+        """Which parts are meant; the schema goes with the application's."""
+        if DATABASE in only and self.database is None:
+            raise NoSuchPart(DATABASE)
+        parts = [part for part in only if part != DATABASE]
+        alone = ["application"] if only and not parts else parts
+        return await prepare.choose(self._parts, wish, alone)
+
+    async def _planned(
+        self, chosen: Chosen, only: Sequence[str], accept: frozenset[str]
+    ) -> Plan | None:
+        if tuple(only) == (DATABASE,):
+            first, wish = chosen[0]
+            planned: Plan | None = await first.nowhere(wish)
+        else:
+            planned = await prepare.planned(chosen)
+        if planned is None or self.database is None:
+            return planned
+        way = Compatibility(
+            database=self.database,
+            ledger=self.ledger,
+            environment=self.policy.environment,
+            site=self.policy.site_url or await self.platform.site_url(),
+            notice=self.notice,
+        )
+        whole = await way.with_schema(planned, asked=DATABASE in only, accept=accept)
+        return whole if whole.steps else None
+
     @property
     def _response(self) -> Response:
         return Response(
@@ -377,6 +418,7 @@ class Engine:
             platforms={
                 part.deployments.part: part.deployments.platform for part in self._parts
             },
+            database=self.database,
         )
 
     @property

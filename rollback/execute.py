@@ -10,7 +10,7 @@ from .errors import RollbackError
 from .model import JournalEntry, Plan, Step, StepRecord, StepStatus
 from .ports import Clock, Target
 
-__all__ = ["Execution", "execute"]
+__all__ = ["Execution", "Journal", "execute"]
 
 Journal = Callable[[JournalEntry], Awaitable[None]]
 

@@ -1,11 +1,12 @@
 """What has to be brought to its end, whoever interrupts meanwhile."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
 
-__all__ = ["to_the_end"]
+__all__ = ["cut_short_after", "to_the_end"]
 
 T = TypeVar("T")
 
@@ -35,3 +36,13 @@ async def to_the_end(work: Callable[[], Awaitable[T]]) -> T:
     if failures:
         raise failures[0]
     return ends[0]
+
+
+@contextmanager
+def cut_short_after(done: Sequence[object]) -> Iterator[None]:
+    """Who interrupts once something is done cuts short what still goes on, alone."""
+    try:
+        yield
+    except anyio.get_cancelled_exc_class():
+        if not done:
+            raise

@@ -1,7 +1,7 @@
 """Stage 8: the record of one rollback: its clocks, its outcome, its document."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from .model import (
     StepRecord,
     Verdict,
 )
+from .schema import Receipt
 
 __all__ = [
     "Budgets",
@@ -23,6 +24,7 @@ __all__ = [
     "new_id",
     "of",
     "phases",
+    "receipt_document",
     "timestamp",
 ]
 
@@ -181,8 +183,15 @@ def document(incident: Incident) -> dict[str, Any]:
             for e in incident.journal
         ],
         "verdict": incident.verdict and verdict_document(incident.verdict),
-        "backup": None,
+        "backup": incident.backup and asdict(incident.backup),
+        "receipt": incident.receipt and receipt_document(incident.receipt),
     }
+
+
+def receipt_document(receipt: Receipt) -> dict[str, Any]:
+    """What a rollback of the schema did."""
+    committed = timestamp(receipt.committed_at)
+    return asdict(receipt) | {"committed_at": committed}
 
 
 def _phase(phase: Phase) -> dict[str, Any]:

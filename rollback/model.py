@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from .schema import Receipt, SchemaPlan
+
 
 class HealthStatus(StrEnum):
     """What is known about a deployment's health."""
@@ -385,8 +387,9 @@ class Step:
     `forward` undoes a rollback. `hosts` are those that were pointed by hand, and have
     to be moved by hand. `auto_assign` tells whether new builds of the part go live by
     themselves before it; of a forward move, what it has to leave behind.
-    `site` is where visitors reach what it moves. An `independent` step is done whatever
-    became of those before.
+    `site` is where visitors reach what it moves, and `serves` the deployment that is to
+    answer there, if that is not the one it goes to. An `independent` step is done
+    whatever became of those before.
     """
 
     target: str
@@ -397,6 +400,7 @@ class Step:
     hosts: tuple[str, ...] = ()
     auto_assign: bool | None = None
     site: str = ""
+    serves: str = ""
     independent: bool = False
 
 
@@ -416,7 +420,8 @@ class Plan:
     From, to and `part` are those of the first part; `also` are the others.
 
     `moves` are the hosts that the platform says it would move by itself, `auto_assign`
-    whether new builds go live by themselves now; None where that is not known.
+    whether new builds go live by themselves now; None where that is not known. `schema`
+    is what the database's step does, where there is one.
     """
 
     environment: str
@@ -429,6 +434,17 @@ class Plan:
     auto_assign: bool | None = None
     part: str = "application"
     also: tuple[Moved, ...] = ()
+    schema: SchemaPlan | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupNote:
+    """The backup of an incident: where it is, or the problem that kept it."""
+
+    path: str | None = None
+    sha256: str | None = None
+    verified: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -511,7 +527,8 @@ class Incident:
     Where nothing was to do there is no incident, and `id` is empty. `undoes` names the
     incident that this one undid. `auto_assign` tells whether new builds go live by
     themselves after it, `auto_assign_before` whether they did before. From and to are
-    those of `part`, the first one that went back; `also` are the others.
+    those of `part`, the first one that went back; `also` are the others. `receipt` is
+    that of the schema, where it went back.
     """
 
     id: str
@@ -533,3 +550,5 @@ class Incident:
     auto_assign: bool | None = None
     part: str = "application"
     also: tuple[Moved, ...] = ()
+    backup: BackupNote | None = None
+    receipt: Receipt | None = None

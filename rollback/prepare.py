@@ -27,7 +27,7 @@ from .model import (
 )
 from .ports import Site
 
-__all__ = ["Preparation", "Wish", "Wishes", "choose", "planned"]
+__all__ = ["Chosen", "Preparation", "Wish", "Wishes", "choose", "planned"]
 
 PASSING = HealthStatus.PASSING
 T = TypeVar("T")
@@ -107,6 +107,19 @@ class Preparation:
             override=wish.override,
             part=known.part,
             site=self.site_url or await known.platform.site_url(),
+        )
+
+    async def nowhere(self, wish: Wish) -> Plan:
+        """No step of this part: where it is, and what the schema goes back for."""
+        known = self.deployments
+        bad = wish.candidate or await known.live()
+        return Plan(
+            environment=known.environment,
+            from_deployment=bad,
+            to_deployment=await self._goal(wish, bad),
+            reason=wish.reason,
+            steps=(),
+            part=known.part,
         )
 
     async def _passed(self, wish: Wish, target: str) -> bool:

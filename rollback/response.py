@@ -18,7 +18,7 @@ from .errors import (
     StepFailed,
     UnknownDeployment,
 )
-from .finish import to_the_end
+from .finish import cut_short_after, to_the_end
 from .model import (
     Delivery,
     HealthStatus,
@@ -31,7 +31,8 @@ from .model import (
     StepRecord,
     StepStatus,
 )
-from .ports import Channel, Clock, Ledger, Platform, Site, Target
+from .ports import Channel, Clock, Database, Ledger, Platform, Site, Target
+from .targets.database.target import Backing, Schema
 
 __all__ = ["Notice", "Policy", "Response"]
 
@@ -62,7 +63,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What is done about one incident, through the ports. `platforms` are by part."""
+    """What is done about one incident, through the ports. `platforms` are by part.
+
+    With a `database`, a backup of it is begun before anything is changed.
+    """
 
     ledger: Ledger
     site: Site
@@ -72,6 +76,7 @@ class Response:
     policy: Policy
     notice: Notice
     platforms: Mapping[str, Platform]
+    database: Database | None = None
 
     async def carry_out(self, planned: Plan, opened: Incident) -> Incident:
         """Claim the candidate, do what was planned, make sure at its site, and tell.
@@ -112,30 +117,72 @@ class Response:
             with suppress(LedgerUnreachable):
                 await self.ledger.append(opened.id, entry)
 
+        async def note(event: str, detail: str) -> None:
+            await write(JournalEntry(at=self.clock.now(), event=event, detail=detail))
+
+        backing = Backing(self.database, opened.id, note, self.notice)
+        ends: list[Incident] = []
+        with cut_short_after(ends):
+            async with anyio.create_task_group() as group:
+                await backing.begin(group)
+                if planned.override:
+                    await note("override", f"by a person, because of {planned.reason}")
+                ends.append(
+                    await self._roll_back(planned, opened, backing, journal, write)
+                )
+                if not backing.ended.is_set():
+                    self.notice("the backup goes on; nothing else waits for it")
+        backed = replace(ends[0], backup=backing.note, journal=tuple(journal))
+        return await to_the_end(lambda: self._keep(backed)) if backing.note else backed
+
+    async def _roll_back(
+        self,
+        planned: Plan,
+        opened: Incident,
+        backing: Backing,
+        journal: list[JournalEntry],
+        write: execute.Journal,
+    ) -> Incident:
+        """Do it, make sure and tell, while the backup goes on."""
         told: list[Delivery] = []
+        targets, schema = dict(self.targets), self._schema(planned, opened, backing)
+        if schema:
+            targets[schema.name] = schema
         async with anyio.create_task_group() as group:
             group.start_soon(self._tell, announce.initiated(opened), told)
-            if planned.override:
-                detail = f"by a person, because of {planned.reason}"
-                at = self.clock.now()
-                await write(JournalEntry(at=at, event="override", detail=detail))
             done = await execute.execute(
-                planned, self.targets, clock=self.clock, journal=write
+                planned, targets, clock=self.clock, journal=write
             )
             seen = await self._verify(planned, opened, done)
-        # What was measured is told and kept, whoever interrupts from here on.
-        ended = await to_the_end(
-            lambda: self._conclude(opened, done, seen, tuple(journal), told)
+        known = replace(
+            opened,
+            journal=tuple(journal),
+            backup=backing.note,
+            receipt=schema.receipt if schema else None,
         )
+        # What was measured is told and kept, whoever interrupts from here on.
+        ended = await to_the_end(lambda: self._conclude(known, done, seen, told))
         self.notice(f"told, and kept as {ended.id}")
         return ended
+
+    def _schema(
+        self, planned: Plan, opened: Incident, backing: Backing
+    ) -> Schema | None:
+        if self.database is None or planned.schema is None:
+            return None
+        return Schema(
+            database=self.database,
+            plan=planned.schema,
+            backing=backing,
+            incident=opened.id,
+            notice=self.notice,
+        )
 
     async def _conclude(
         self,
         opened: Incident,
         done: execute.Execution,
         seen: verify.Restoration,
-        journal: tuple[JournalEntry, ...],
         told: list[Delivery],
     ) -> Incident:
         clocks = incident.Clocks(
@@ -154,7 +201,6 @@ class Response:
             phases=incident.phases(clocks, self.policy.budgets),
             steps=steps,
             flows=seen.flows,
-            journal=journal,
             auto_assign=own[0].auto_assign if own else None,
         )
         if await self._tell(announce.outcome(ended), told):
@@ -201,7 +247,7 @@ class Response:
         return await verify.until_restored(
             self.site,
             step.site,
-            deployment=step.to_deployment,
+            deployment=step.serves or step.to_deployment,
             in_a_row=self.policy.healthy_in_a_row,
             token=opened.id if first else f"{opened.id}-{step.target}",
             timeout_seconds=self.policy.restore_timeout_seconds,
