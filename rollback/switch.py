@@ -12,7 +12,7 @@ import anyio
 
 from . import announce, execute, incident
 from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
-from .finish import to_the_end
+from .finish import cut_short_after, to_the_end
 from .model import (
     Delivery,
     Incident,
@@ -22,9 +22,10 @@ from .model import (
     Plan,
     StepStatus,
 )
-from .ports import Channel, Clock, Ledger, Target, Tokens
+from .ports import Channel, Clock, Database, Ledger, Target, Tokens
 from .response import Notice, Policy
 from .targets import flags
+from .targets.database.target import Backing
 
 __all__ = ["Switch"]
 
@@ -34,7 +35,10 @@ LAST_WORDS_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """What switches features, through the ports. `targets` are `flags` and `cdn`."""
+    """What switches features, through the ports. `targets` are `flags` and `cdn`.
+
+    With a `database`, a backup of it is begun before the flag is switched.
+    """
 
     ledger: Ledger
     channels: Sequence[Channel]
@@ -43,6 +47,7 @@ class Switch:
     tokens: Tokens
     policy: Policy
     notice: Notice
+    database: Database | None = None
 
     async def plan(self, feature: str, *, reason: str, back: bool) -> Plan:
         """What would be done; raises for a flag that cannot be switched."""
@@ -86,9 +91,33 @@ class Switch:
         async def write(entry: JournalEntry) -> None:
             journal.append(entry)
             self.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
-            if entry.event != "step_begins":
+            if entry.event.startswith("step_") and entry.event != "step_begins":
                 switched.set()
 
+        async def note(event: str, detail: str) -> None:
+            await write(JournalEntry(at=self.clock.now(), event=event, detail=detail))
+
+        backing = Backing(self.database, opened.id, note, self.notice)
+        ends: list[Incident] = []
+        with cut_short_after(ends):
+            async with anyio.create_task_group() as group:
+                await backing.begin(group)
+                done = await self._switch(planned, opened, journal, switched, write)
+                ends.append(done)
+                if not backing.ended.is_set():
+                    self.notice("the backup goes on; nothing else waits for it")
+        backed = replace(ends[0], backup=backing.note, journal=tuple(journal))
+        return await to_the_end(lambda: self._keep(backed)) if backing.note else backed
+
+    async def _switch(
+        self,
+        planned: Plan,
+        opened: Incident,
+        journal: list[JournalEntry],
+        switched: anyio.Event,
+        write: execute.Journal,
+    ) -> Incident:
+        """Do it and tell, while the backup goes on."""
         told: list[Delivery] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self._open, opened, switched)
@@ -97,9 +126,8 @@ class Switch:
                 planned, self.targets, clock=self.clock, journal=write
             )
         # What was done is told and kept, whoever interrupts from here on.
-        ended = await to_the_end(
-            lambda: self._conclude(opened, done, tuple(journal), told)
-        )
+        known = replace(opened, journal=tuple(journal))
+        ended = await to_the_end(lambda: self._conclude(known, done, told))
         self.notice(f"told, and kept as {ended.id}")
         return ended
 
@@ -119,7 +147,6 @@ class Switch:
         self,
         opened: Incident,
         done: execute.Execution,
-        journal: tuple[JournalEntry, ...],
         told: list[Delivery],
     ) -> Incident:
         clocks = incident.Clocks(
@@ -133,7 +160,6 @@ class Switch:
             outcome=Outcome.RESTORED if done.complete else Outcome.ESCALATED,
             detail=_detail(done),
             steps=done.steps,
-            journal=journal,
             phases=incident.phases(clocks, self.policy.budgets),
         )
         sent = await announce.announce(self.channels, _ends(ended), clock=self.clock)

@@ -24,6 +24,7 @@ from .model import (
 from .ports import Platform, Tokens
 from .prepare import Preparation
 from .response import Response
+from .targets.database.target import PART as DATABASE
 
 __all__ = ["Undo"]
 
@@ -98,6 +99,7 @@ class Undo:
         if not steps:
             return None
         if not override:
+            await self._require_schema(past)
             await self._require_last(past, {step.target for step in steps})
         first, *others = steps
         return Plan(
@@ -127,6 +129,20 @@ class Undo:
         return next(
             r.auto_assign for r in self._moved(past) if (r.target or FIRST) == part
         )
+
+    async def _require_schema(self, past: Incident) -> None:
+        """What the schema was taken back under does not run until that is mended."""
+        for record in past.steps:
+            if record.target != DATABASE or record.status is not StepStatus.DONE:
+                continue
+            database, needed = self.response.database, record.from_deployment
+            if database and await database.version() == record.to_deployment:
+                raise CannotUndo(
+                    f"{past.id} took the schema back to {record.to_deployment}, and "
+                    f"{past.from_deployment} ran on {needed}.",
+                    mend="Apply the migrations again and put the values back with "
+                    "`rollback db refill VERSION`; or add --override.",
+                )
 
     async def _require_last(self, past: Incident, parts: set[str]) -> None:
         """What was rolled back later was rolled back from what this would restore."""
