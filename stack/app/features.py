@@ -38,4 +38,4 @@ async def show(request: Request) -> Response:
 
 
 def _has(app: Services, name: str) -> bool:
-    return SINCE.get(name, "v1") <= app.settings.release
+    return app.settings.since(SINCE.get(name, "v1"))

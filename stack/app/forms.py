@@ -1,4 +1,4 @@
-"""Forms that couples fill in; from release v2 on they make a timeline."""
+"""Forms that couples fill in; from v2 on they make a timeline, from v3 on a list."""
 
 import re
 import uuid
@@ -25,6 +25,9 @@ SUBMIT: LiteralString = """
 ON_TIMELINE: LiteralString = """
     UPDATE submissions SET wedding_date = %s WHERE id = %s
 """
+AS_COUPLE: LiteralString = """
+    INSERT INTO couples (names, submission_id) VALUES (%s, %s)
+"""
 
 
 async def submit(request: Request) -> Response:
@@ -35,6 +38,7 @@ async def submit(request: Request) -> Response:
     if not isinstance(answers, dict):
         raise InvalidInput("answers must be an object.")
     day = await _timeline_day(request, answers)
+    names = _names(request, answers)
     submission = uuid.uuid4()
     values = {
         "id": submission,
@@ -47,6 +51,8 @@ async def submit(request: Request) -> Response:
             await connection.execute(SUBMIT, values)
             if day is not None:
                 await connection.execute(ON_TIMELINE, [day, submission])
+            if names is not None:
+                await connection.execute(AS_COUPLE, [names, submission])
     except ForeignKeyViolation as error:
         raise InvalidInput("There is no such supplier.") from error
     return JSONResponse({"id": str(submission), "form": form}, 201)
@@ -89,6 +95,13 @@ def _supplier(body: dict[str, Any]) -> uuid.UUID | None:
         return identifier(body["supplier_id"])
     except NotFound:
         raise InvalidInput("There is no such supplier.") from None
+
+
+def _names(request: Request, answers: dict[str, Any]) -> str | None:
+    """Read who the couple are, if this release keeps them."""
+    names = answers.get("names")
+    kept = services(request).settings.since("v3") and isinstance(names, str)
+    return names if kept and names else None
 
 
 async def _timeline_day(request: Request, answers: dict[str, Any]) -> date | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import psycopg
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
+SCHEMAS = {"v1": "002", "v2": "003", "v3": "006"}
+"""The version of the schema that each release was made for."""
 LOCK = 7_041_776  # one migration at a time, whoever runs it
 HISTORY = """
     CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -35,6 +35,10 @@ BEGIN: LiteralString = """
         AND amount IS NOT NULL AS differs
     FROM payment LEFT JOIN orders ON orders.id = payment.order_id
 """
+# From release v3 on: a sixth of the price is tax, at a rate of 20 %.
+TAXED: LiteralString = """
+    UPDATE orders SET tax = amount / 6 WHERE id = %s
+"""
 OPENED: LiteralString = """
     UPDATE payments SET payment_intent = %s WHERE order_id = %s RETURNING id
 """
@@ -77,9 +81,12 @@ class Order:
 class Payments:
     """Takes payments and handles what Stripe reports about them."""
 
-    def __init__(self, database: Database, stripe_api: Stripe) -> None:
+    def __init__(
+        self, database: Database, stripe_api: Stripe, *, keeps_tax: bool
+    ) -> None:
         self._database = database
         self._stripe = stripe_api
+        self._keeps_tax = keeps_tax
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, order: Order) -> Row:
@@ -151,6 +158,8 @@ class Payments:
                 },
             )
             payment = _row(await cursor.fetchone())
+            if self._keeps_tax and not payment["differs"]:
+                await connection.execute(TAXED, [order.id])
         if payment["differs"]:
             raise OrderDiffers
         return payment

@@ -42,7 +42,7 @@ class Services:
             cache=Cache(settings.redis_url),
             auth=Auth(settings.auth_url, settings.auth_key),
             stripe=stripe,
-            payments=Payments(database, stripe),
+            payments=Payments(database, stripe, keeps_tax=settings.since("v3")),
             counters=Counters(settings.redis_url, settings.deployment),
             reporter=Reporter(settings),
         )

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+RELEASES = ("v1", "v2", "v3")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -25,6 +27,10 @@ class Settings:
     # Of fixed size: the pool grows one by one, too slowly on a slow route.
     connections: int = 40
 
+    def since(self, release: str) -> bool:
+        """Tell whether this release has what came with that one."""
+        return release <= self.release
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables that the platform sets.
@@ -34,8 +40,8 @@ class Settings:
             ValueError: the port is no number, or there is no such release.
 
         """
-        if environment["RELEASE"] not in {"v1", "v2"}:
-            raise ValueError("RELEASE is v1 or v2")
+        if environment["RELEASE"] not in RELEASES:
+            raise ValueError(f"RELEASE is one of {', '.join(RELEASES)}")
         return cls(
             port=int(environment["PORT"]),
             release=environment["RELEASE"],

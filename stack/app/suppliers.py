@@ -4,6 +4,7 @@ import html
 import re
 import uuid
 from collections.abc import Sequence
+from typing import LiteralString
 
 from psycopg.errors import UniqueViolation
 from starlette.requests import Request
@@ -16,6 +17,20 @@ from stack.app.services import Services
 
 SHORTEST_PASSWORD = 8
 COOKIE = "wedsync_session"
+# From release v3 on a supplier trades under a name, on a schema with that column.
+SIGN_UP: LiteralString = """
+    INSERT INTO suppliers (id, auth_user_id, name, email) VALUES (%s, %s, %s, %s)
+"""
+SIGN_UP_V3: LiteralString = """
+    INSERT INTO suppliers (id, auth_user_id, trading_name, email)
+    VALUES (%s, %s, %s, %s)
+"""
+NEWEST: LiteralString = """
+    SELECT name FROM suppliers ORDER BY created_at DESC LIMIT 10
+"""
+NEWEST_V3: LiteralString = """
+    SELECT trading_name AS name FROM suppliers ORDER BY created_at DESC LIMIT 10
+"""
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -34,8 +49,7 @@ async def sign_up(request: Request) -> Response:
     try:
         async with app.database.transaction() as connection:
             await connection.execute(
-                "INSERT INTO suppliers (id, auth_user_id, name, email)"
-                " VALUES (%s, %s, %s, %s)",
+                SIGN_UP_V3 if app.settings.since("v3") else SIGN_UP,
                 [supplier["id"], user, name, email],
             )
     except UniqueViolation as error:
@@ -51,9 +65,8 @@ async def front_page(request: Request) -> Response:
     app = services(request)
     token = request.cookies.get(COOKIE, "")
     supplier, count = await app.cache.front_page(token)
-    newest = await app.database.all(
-        "SELECT name FROM suppliers ORDER BY created_at DESC LIMIT 10"
-    )
+    query = NEWEST_V3 if app.settings.since("v3") else NEWEST
+    newest = await app.database.all(query)
     if count is None:
         count = await _count(app)
     return HTMLResponse(_page(newest, count, signed_in=supplier is not None))

@@ -38,7 +38,7 @@ class Stack(Protocol):
 
     @property
     def deployments(self) -> Mapping[str, str]:
-        """The deployment id of each release, ``v1`` and ``v2``."""
+        """The deployment id of each release that is there: first ``v1`` and ``v2``."""
 
     @property
     def git_shas(self) -> Mapping[str, str]:
@@ -55,6 +55,17 @@ class Stack(Protocol):
     @property
     def faults(self) -> Faults:
         """What breaks it."""
+
+    def deploy(self, release: str = "v3") -> None:
+        """Deploy a release that is not there at start, with its schema; wait for it.
+
+        It goes live, unless a rollback has switched that off. ``reset`` takes it back.
+
+        Raises:
+            KeyError: there is no such release.
+            StackError: a part of the stack does not answer.
+
+        """
 
     def reset(self, live: str = "v2") -> None:
         """Go back to the state after start, with this release live.

@@ -2,6 +2,8 @@
 
 import json
 import secrets
+import shutil
+import signal
 import sys
 import time
 from contextlib import ExitStack, closing
@@ -12,7 +14,7 @@ from typing import Self
 import psycopg
 from redis import RedisError
 
-from stack.backends import Progress, redis
+from stack.backends import Progress, later, redis
 from stack.backends.errors import StackError
 from stack.backends.ports import Ports
 from stack.backends.postgres import Postgres, find_account, find_programs
@@ -21,6 +23,7 @@ from stack.backends.servers import Readiness, Servers
 from stack.backends.state import Database, seed_flags
 from stack.backends.world import (
     COLOURS,
+    LATER,
     PORT_NAMES,
     RELEASES,
     ROOT,
@@ -39,7 +42,7 @@ START_SECONDS = 60.0
 class EmbeddedStack:
     """The practice stack on this machine; ``stack.backends.Stack`` says what it offers.
 
-    Used from one thread. All its files are in one temporary folder, which goes with it.
+    Used from one thread. All its files are in one temporary folder, gone with it.
     """
 
     kind = "embedded"
@@ -55,8 +58,9 @@ class EmbeddedStack:
         self._began = time.monotonic()
         self._servers = servers
         account = find_account()
+        programs = find_programs(account)
         self._postgres = Postgres(
-            programs=find_programs(account),
+            programs=programs,
             folder=servers.folder / "postgres",
             port=ports.numbers["postgres"],
             account=account,
@@ -68,16 +72,17 @@ class EmbeddedStack:
             redis_note,
             f"Logs and data, until the end: {servers.folder}",
         )
-        deployments, git_shas = identities(seed)
+        self.deployments, self.git_shas = identities(seed)
+        ids, shas = identities(f"{seed}-later", LATER)
         self._world = World(
             ports=ports.numbers,
             postgres=self._postgres.url,
-            deployments=deployments,
-            git_shas=git_shas,
+            programs=programs,
+            backups=servers.folder / "backups",
+            deployments={**self.deployments, **ids},
+            git_shas={**self.git_shas, **shas},
         )
-        self.deployments = deployments
-        self.git_shas = git_shas
-        self.deployment_urls = {n: self._world.url(n) for n in deployments}
+        self.deployment_urls = {n: self._world.url(n) for n in self.deployments}
         self.addresses = self._world.addresses
         self.environment = self._world.environment
         self.faults = Faults(self.addresses["toxiproxy"])
@@ -116,6 +121,26 @@ class EmbeddedStack:
         """The process ids of the warden and its servers, by name."""
         return self._servers.pids
 
+    def deploy(self, release: str = LATER[-1]) -> None:
+        """Deploy a release that is not there at start, with its schema; wait for it.
+
+        As on the platform it goes live, unless a rollback has switched that off.
+
+        Raises:
+            KeyError: there is no such release.
+            StackError: a part of the stack does not answer.
+
+        """
+        identity = self._world.deployments[release]
+        later.prepare(self._world, release)
+        if release not in self.deployments:
+            self._spawn_python("app", name=release, env=self._world.app(release))
+        self._servers.wait([self._app(release, f"{release}-edge")], START_SECONDS)
+        self._tell_platform("deploy", identity)
+        self.deployments[release] = identity
+        self.git_shas[release] = self._world.git_shas[release]
+        self.deployment_urls[release] = self._world.url(release)
+
     def reset(self, live: str = "v2") -> None:
         """Go back to the state after start, with this release live and both healthy.
 
@@ -126,17 +151,18 @@ class EmbeddedStack:
         """
         try:
             self.faults.heal_all()
+            self._withdraw()
             self._database.reset()
             seed_flags(self._world.redis)
         except (ToxiproxyError, psycopg.Error, RedisError) as error:
             raise StackError(
                 f"The stack cannot be reset ({error}). Start it again."
             ) from error
+        shutil.rmtree(self._world.backups, ignore_errors=True)
         for name in (*VENDORS, "platform"):
             self._tell(name, "/_control/reset")
         if live != RELEASES[-1]:
-            body = json.dumps({"deployment": self.deployments[live]})
-            self._tell("platform", "/_control/live", body)
+            self._tell_platform("live", self.deployments[live])
         self._servers.wait(self._apps(), START_SECONDS)
 
     def logs(self, name: str) -> str:
@@ -177,7 +203,8 @@ class EmbeddedStack:
             self._progress(note)
         self._servers.spawn_job(self._postgres.initdb())
         self._spawn("redis", *self._redis)
-        self._spawn_python("toxiproxy", *self._toxiproxy())
+        proxies = self._world.toxiproxy(self._servers.folder / "toxiproxy.json")
+        self._spawn_python("toxiproxy", *proxies, "-seed", str(self.seed))
         self._spawn_python("vendors", self._world.vendors())
         self._spawn_python("platform", self._world.platform())
         for release in RELEASES:
@@ -185,13 +212,6 @@ class EmbeddedStack:
         self._wait(*self._base())
         self._wait(*self._apps())
         self.ready_seconds = time.monotonic() - self._began
-
-    def _toxiproxy(self) -> list[str]:
-        config = self._servers.folder / "toxiproxy.json"
-        config.write_text(self._world.proxies())
-        port = str(self._world.ports["toxiproxy"])
-        where = ["-host", "127.0.0.1", "-port", port]
-        return [*where, "-config", str(config), "-seed", str(self.seed)]
 
     def _base(self) -> list[Readiness]:
         """Everything that the app needs, in the order in which it is looked at."""
@@ -221,10 +241,18 @@ class EmbeddedStack:
     def _apps(self) -> list[Readiness]:
         """Releases that say they are healthy: they have found all that they need."""
         ports = {r: f"{r}-edge" for r in RELEASES} | {c: f"{c}-app" for c in COLOURS}
-        return [
-            Readiness(name, partial(is_ok, self._world.url(port) + "/api/health"))
-            for name, port in ports.items()
-        ]
+        return [self._app(name, port) for name, port in ports.items()]
+
+    def _app(self, name: str, port: str) -> Readiness:
+        url = self._world.url(port) + "/api/health"
+        return Readiness(name, partial(is_ok, url))
+
+    def _withdraw(self) -> None:
+        for release in LATER:
+            for known in (self.deployments, self.git_shas, self.deployment_urls):
+                known.pop(release, None)
+            self._servers.end(release)
+        later.withdraw(self._world)
 
     def _create_database(self) -> None:
         try:
@@ -248,6 +276,8 @@ class EmbeddedStack:
                 env={**inherited(), **(env or {})},
                 cwd=str(ROOT),
                 log=str(self._servers.log(name)),
+                # Nobody waits for the last requests of one that is taken back.
+                stop_signal=signal.SIGKILL if name in LATER else signal.SIGTERM,
             )
         )
 
@@ -256,6 +286,10 @@ class EmbeddedStack:
             self._progress(f"{name} ready ({time.monotonic() - self._began:.1f} s)")
 
         self._servers.wait(expected, START_SECONDS, tell)
+
+    def _tell_platform(self, what: str, identity: str) -> None:
+        body = json.dumps({"deployment": identity})
+        self._tell("platform", f"/_control/{what}", body)
 
     def _tell(self, name: str, path: str, body: str | None = None) -> None:
         answer = ask(self._world.url(name) + path, "POST", body)

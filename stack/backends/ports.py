@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from stack.backends.errors import PortOccupied, StackError
 
-BLOCK = 32
+BLOCK = 64
 # Below every system's range of ephemeral ports: between choosing a port and listening
 # on it, no outgoing connection of another process can take it.
 FIRST, LAST = 18_000, 32_000
@@ -56,7 +56,9 @@ def _block() -> tuple[socket.socket, int]:
             return _reserve(base), base + 1
         except OSError:
             continue
-    raise StackError("No 32 ports in a row are free. End what is listening on them.")
+    raise StackError(
+        f"No {BLOCK} ports in a row are free. End what is listening on them."
+    )
 
 
 def _reserve(base: int) -> socket.socket:

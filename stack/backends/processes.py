@@ -66,6 +66,8 @@ class Processes:
     def stop(self, name: str, seconds: float = 10.0) -> None:
         """End one server and wait until it is gone; one that has ended is no error.
 
+        Its process id is forgotten.
+
         Raises:
             TimeoutError: it is still there after ``seconds``.
             WardenLost: there is no warden to ask.
@@ -73,6 +75,7 @@ class Processes:
         """
         self._order({"stop": name})
         self.wait(name, seconds)
+        self._pids.pop(name, None)
 
     def wait(self, name: str, seconds: float) -> int:
         """Wait until a server has ended by itself and give its exit code.
@@ -85,7 +88,7 @@ class Processes:
         deadline = time.monotonic() + seconds
         while (code := self.exit_code(name, deadline - time.monotonic())) is None:
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"{name} still runs after {seconds:g} s")
+                raise TimeoutError(f"{name} still runs after {seconds:g} s.")
         return code
 
     def exit_code(self, name: str, seconds: float = 0.0) -> int | None:

@@ -68,6 +68,20 @@ class Servers:
         self._jobs.add(job.name)
         self.spawn(job)
 
+    def end(self, name: str) -> None:
+        """End one server, and forget it with its log; without one do nothing.
+
+        Raises:
+            StackError: the warden is gone, or the server does not end.
+
+        """
+        if self._logs.pop(name, None) is None:
+            return
+        try:
+            self._processes.stop(name)
+        except (WardenLost, TimeoutError) as error:
+            raise StackError(f"{error} Start the stack again.") from error
+
     def is_done(self, name: str) -> bool:
         """Whether a job has done its work.
 

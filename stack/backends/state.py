@@ -7,46 +7,60 @@ import psycopg
 from psycopg import errors, sql
 from redis import Redis
 
-from stack.app.migrate import migrate
+from stack.app.migrate import SCHEMAS, migrate
+from stack.backends.world import RELEASES
 
 FLAGS = {"timeline": "enabled"}
 HISTORY = "schema_migrations"
+VERSION = SCHEMAS[RELEASES[-1]]
+"""The schema at start: the newest release's."""
+SHAPE = """
+    SELECT c.relkind::text, c.relname::text, a.attname::text,
+        format_type(a.atttypid, a.atttypmod)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a
+        ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE n.nspname = 'public'
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """The practice database as it is after the migrations.
 
-    ``seeds`` are the rows that migrations themselves put in, as COPY writes them.
+    ``shape`` are its relations and columns; ``seeds`` are the rows that migrations
+    themselves put in, as COPY writes them.
     """
 
     url: str
     versions: tuple[str, ...]
+    shape: frozenset[tuple[str, ...]]
     seeds: dict[str, bytes]
 
     @classmethod
     def create(cls, url: str) -> Self:
-        """Apply every migration and remember what is there.
+        """Apply the migrations that are there at start, and remember what they made.
 
         Raises:
             psycopg.Error: the database refused.
 
         """
-        migrate(url)
+        migrate(url, VERSION)
         with psycopg.connect(url) as connection:
             tables = _tables(connection, "public")
             rows = {table: _copy_out(connection, table) for table in tables}
             return cls(
                 url=url,
                 versions=_versions(connection),
+                shape=_shape(connection),
                 seeds={table: data for table, data in rows.items() if data},
             )
 
     def reset(self) -> None:
-        """Put back the rows, and the schema if its migrations are not all there.
+        """Put back the rows, and the schema if it is not what it was.
 
-        The engine's schema ``rollback`` is emptied. Transactions that stand in the way
-        are ended.
+        The engine's schema ``rollback`` is emptied, what it archived is dropped.
+        Transactions that stand in the way are ended.
 
         Raises:
             psycopg.Error: the database refused.
@@ -59,14 +73,15 @@ class Database:
                 _end_transactions(connection)
                 kept = self._reset(connection)
         if not kept:
-            migrate(self.url)
+            migrate(self.url, VERSION)
 
     def _reset(self, connection: psycopg.Connection) -> bool:
         """Empty everything; say whether the schema could be kept."""
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '300ms'")
+            _drop_archives(connection)
             _truncate(connection, "rollback")
-            if _versions(connection) != self.versions:
+            if not self._is_as_it_was(connection):
                 connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
                 return False
             _truncate(connection, "public")
@@ -75,6 +90,10 @@ class Database:
             for table, rows in self.seeds.items():
                 _copy_in(connection, table, rows)
             return True
+
+    def _is_as_it_was(self, connection: psycopg.Connection) -> bool:
+        known = _versions(connection) == self.versions
+        return known and _shape(connection) == self.shape
 
 
 def seed_flags(url: str) -> None:
@@ -104,6 +123,17 @@ def _versions(connection: psycopg.Connection) -> tuple[str, ...]:
         return ()
     found = connection.execute("SELECT version FROM schema_migrations ORDER BY 1")
     return tuple(version for (version,) in found)
+
+
+def _shape(connection: psycopg.Connection) -> frozenset[tuple[str, ...]]:
+    return frozenset(connection.execute(SHAPE))
+
+
+def _drop_archives(connection: psycopg.Connection) -> None:
+    for table in _tables(connection, "rollback"):
+        if table.startswith("archive_"):
+            name = sql.Identifier("rollback", table)
+            connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(name))
 
 
 def _truncate(connection: psycopg.Connection, schema: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 RELEASES = ("v1", "v2")
+LATER = ("v3",)
+"""Releases that are not there at start: ``Stack.deploy`` brings them."""
 DEPENDENCIES = ("postgres", "redis", "stripe", "auth", "edge")
 COLOURS = {"blue": "v1", "green": "v2"}
 """The API's deployments, and the release whose process runs each."""
@@ -19,6 +22,8 @@ SINGLE = ("edge", "platform", "toxiproxy", "postgres", "redis", *VENDORS)
 ROUTES = tuple(f"{r}-{d}" for r in RELEASES for d in DEPENDENCIES)
 PORT_NAMES = (*SINGLE, *ROUTES, *RELEASES, *(f"{r}-app" for r in RELEASES))
 PORT_NAMES += ("api", *COLOURS, *(f"{c}-app" for c in COLOURS))
+PORT_NAMES += (*LATER, *(f"{r}-app" for r in LATER))
+PORT_NAMES += tuple(f"{r}-{d}" for r in LATER for d in DEPENDENCIES)
 
 STRIPE_KEY = "sk_test_wedsync"
 WEBHOOK_SECRET = "whsec_test_wedsync"
@@ -47,14 +52,17 @@ INHERITED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One stack's ports and deployments.
+    """One stack's ports and deployments, those of later releases among them.
 
     ``ports`` has the names of ``PORT_NAMES``: a release's name is its deployment's port
-    at the platform, ``<release>-app`` is where its process listens.
+    at the platform, ``<release>-app`` is where its process listens. ``programs`` is the
+    folder of the database's own programs, ``backups`` one for what they write.
     """
 
     ports: dict[str, int]
     postgres: str
+    programs: Path
+    backups: Path
     deployments: dict[str, str]
     git_shas: dict[str, str]
 
@@ -86,6 +94,8 @@ class World:
             "ROLLBACK_SITE_URL": self.url("edge"),
             "ROLLBACK_API_URL": self.url("api"),
             "ROLLBACK_MIGRATIONS": str(ROOT / "stack" / "migrations"),
+            "ROLLBACK_POSTGRES_PROGRAMS": str(self.programs),
+            "ROLLBACK_BACKUPS": str(self.backups),
             "ROLLBACK_FINGERPRINT_KEY": "test_fingerprint_key",
             "DATABASE_URL": self.postgres,
             "REDIS_URL": self.redis,
@@ -102,9 +112,16 @@ class World:
             "SLACK_WEBHOOK_URL": self.url("slack") + SLACK_PATH,
         }
 
-    def proxies(self) -> str:
+    def toxiproxy(self, config: Path) -> list[str]:
         """What the fault proxy is told: every release's route to every dependency."""
-        return json.dumps([self._route(r, d) for r in RELEASES for d in DEPENDENCIES])
+        routes = [route for release in RELEASES for route in self.routes(release)]
+        config.write_text(json.dumps(routes))
+        where = ["-host", "127.0.0.1", "-port", str(self.ports["toxiproxy"])]
+        return [*where, "-config", str(config)]
+
+    def routes(self, release: str) -> list[dict[str, Any]]:
+        """One release's routes, as the fault proxy is told of them."""
+        return [self._route(release, dependency) for dependency in DEPENDENCIES]
 
     def vendors(self) -> str:
         """What the vendors' process is told."""
@@ -137,6 +154,10 @@ class World:
                     self._deployment(release, self.url(f"{release}-edge"))
                     for release in RELEASES
                 ],
+                "later": [
+                    self._deployment(release, self.url(f"{release}-edge"))
+                    for release in LATER
+                ],
                 "live": self.deployments[RELEASES[-1]],
                 "others": [self._api_project()],
             }
@@ -153,6 +174,7 @@ class World:
                 self._deployment(colour, self.url(f"{colour}-app"))
                 for colour in COLOURS
             ],
+            "later": [],
             "live": self.deployments["green"],
         }
 
@@ -160,13 +182,10 @@ class World:
         """The environment of a release's process: dependencies through the proxy."""
         ports = {name: self.ports[f"{release}-{name}"] for name in DEPENDENCIES}
         key, project = SENTRY["public_key"], SENTRY["project_id"]
-        colour = next(c for c, runs in COLOURS.items() if runs == release)
         direct = f"127.0.0.1:{self.ports['postgres']}"
         return {
+            **self._colour(release),
             "PORT": str(self.ports[f"{release}-app"]),
-            "API_PORT": str(self.ports[f"{colour}-app"]),
-            "API_DEPLOYMENT_ID": self.deployments[colour],
-            "API_GIT_COMMIT_SHA": self.git_shas[colour],
             "RELEASE": release,
             "VERCEL_ENV": "production",
             "VERCEL_DEPLOYMENT_ID": self.deployments[release],
@@ -182,6 +201,17 @@ class World:
             "AUTH_SERVICE_KEY": AUTH_KEY,
             "SENTRY_DSN": f"http://{key}@127.0.0.1:{self.ports['sentry']}/{project}",
         }
+
+    def _colour(self, release: str) -> dict[str, str]:
+        """What a release's process is told of the API's deployment that it runs too."""
+        for colour, runs in COLOURS.items():
+            if runs == release:
+                return {
+                    "API_PORT": str(self.ports[f"{colour}-app"]),
+                    "API_DEPLOYMENT_ID": self.deployments[colour],
+                    "API_GIT_COMMIT_SHA": self.git_shas[colour],
+                }
+        return {}
 
     def _route(self, release: str, dependency: str) -> dict[str, Any]:
         name = f"{release}-{dependency}"
@@ -203,11 +233,12 @@ class World:
         }
 
 
-def identities(seed: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Deployment ids and commits of releases and colours, the same for a seed."""
+def identities(
+    seed: int | str, names: Sequence[str] = (*RELEASES, *COLOURS)
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Deployment ids and commits by name, the same for a seed."""
     dice = random.Random(seed)  # noqa: S311 - names, not keys
     alphabet = string.ascii_letters + string.digits
-    names = (*RELEASES, *COLOURS)
     ids = {n: "dpl_" + "".join(dice.choices(alphabet, k=28)) for n in names}
     return ids, {n: f"{dice.getrandbits(160):040x}" for n in names}
 

@@ -25,7 +25,7 @@ def main() -> None:
         *(
             (e.alone(each), each.port)
             for e in edges
-            for each in e.world.config.deployments
+            for each in (*e.world.config.deployments, *e.world.config.later)
         ),
     )
 

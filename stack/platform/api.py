@@ -43,6 +43,7 @@ class Api:
                 *control(self._projects.state, self._reset),
                 Route("/_control/faults", self._set_faults, methods=["POST"]),
                 Route("/_control/live", self._set_live, methods=["POST"]),
+                Route("/_control/deploy", self._deploy, methods=["POST"]),
                 Route("/_control/deleted", self._set_deleted, methods=["POST"]),
                 Route("/_control/retention", self._set_retention, methods=["POST"]),
             ],
@@ -138,6 +139,10 @@ class Api:
     async def _set_live(self, request: Request) -> Response:
         live = (await _body(request)).get("deployment", "")
         self._projects.holding(live).put_live(live)
+        return Response(status_code=204)
+
+    async def _deploy(self, request: Request) -> Response:
+        self._asked(request).deploy((await _body(request)).get("deployment", ""))
         return Response(status_code=204)
 
     async def _set_retention(self, request: Request) -> Response:

@@ -53,6 +53,8 @@ class Config:
     bypass_secret: str
     domains: tuple[str, ...]
     deployments: tuple[Deployment, ...]
+    later: tuple[Deployment, ...]
+    """Builds that are not there at start; the practice stack deploys them."""
     live: str
     env: tuple[Variable, ...]
     upstream_timeout_seconds: float
@@ -100,6 +102,7 @@ def parse(settings: dict[str, Any]) -> Config:
         team_slug=given.pop("team_slug", team_id.removeprefix("team_")),
         domains=tuple(given.pop("domains")),
         deployments=tuple(Deployment(**each) for each in given.pop("deployments")),
+        later=tuple(Deployment(**each) for each in given.pop("later", ())),
         env=tuple(Variable(**each) for each in env),
         owned_domains=tuple(given.pop("owned_domains", ("example.com",))),
         upstream_timeout_seconds=given.pop("upstream_timeout_seconds", 30.0),

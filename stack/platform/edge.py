@@ -37,9 +37,7 @@ class Edge:
             host = self._known(host_of(scope))
             deployment = self.world.serving(host)
             if deployment is None:
-                number = pages.request_id()
-                missing = "DEPLOYMENT_NOT_FOUND"
-                await pages.send_error(send, 404, missing, [], number=number)
+                await _not_found(send)
                 return
             public = host in self.world.hosts
             if public and self._colours and (colour := self._colours.picked(scope)):
@@ -54,6 +52,9 @@ class Edge:
         """Give the app that serves one deployment, behind the bypass secret."""
 
         async def app(scope: Message, receive: Receive, send: Send) -> None:
+            if deployment.id not in self.world.deployments:
+                await _not_found(send)
+                return
             visit = Visit(scope, receive, send, deployment)
             await self._admit(visit, guarded=True)
 
@@ -64,7 +65,7 @@ class Edge:
         wanted = version_of(scope)
         if wanted is None or not scope["raw_path"].startswith(COLOURED):
             return None
-        kept = (d for d in self.world.config.deployments if d.name == wanted)
+        kept = (d for d in self.world.deployments.values() if d.name == wanted)
         return next((d for d in kept if d.id not in self.world.deleted), None)
 
     async def show(self, visit: Visit) -> None:
@@ -87,3 +88,8 @@ class Edge:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         yield
         await self._delivery.aclose()
+
+
+async def _not_found(send: Send) -> None:
+    number = pages.request_id()
+    await pages.send_error(send, 404, "DEPLOYMENT_NOT_FOUND", [], number=number)

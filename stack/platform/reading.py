@@ -114,7 +114,7 @@ def rolling_release(call: Call) -> Response:
     world, wanted = call.world, call.query.get("state", "ACTIVE")
     if world.rolling is None or wanted != "ACTIVE":
         return JSONResponse({"rollingRelease": None})
-    created = {each.id: world.created_at(each) for each in world.config.deployments}
+    created = {each.id: world.created_at(each) for each in world.deployments.values()}
     return JSONResponse({"rollingRelease": world.rolling.answer(created)})
 
 

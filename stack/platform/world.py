@@ -12,6 +12,7 @@ from stack.platform.jobs import Job, Kind, past, request
 from stack.platform.rolling import Rolling
 
 CALLS_KEPT = 1000
+BUILT_MS = 61_000  # from its creation until its aliases are assigned
 RETENTION = {
     "expirationDays": 180,
     "expirationDaysProduction": 365,
@@ -30,7 +31,6 @@ class World:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.deployments = {each.id: each for each in config.deployments}
         self.cache = Cache()
         self._job: Job | None = None
         self.rolling: Rolling | None = None
@@ -39,6 +39,8 @@ class World:
 
     def reset(self) -> None:
         """Go back to the state after start."""
+        self.deployments = {each.id: each for each in self.config.deployments}
+        self._deployed_at: dict[str, int] = {}
         self.faults = Faults()
         self.retention = dict(RETENTION)
         self.deleted: set[str] = set()
@@ -66,6 +68,24 @@ class World:
         self.auto_assign = True
         self.rollback_description: dict[str, Any] | None = None
 
+    def deploy(self, deployment_id: str) -> None:
+        """Take in a build that was not there at start, as the newest.
+
+        It goes live, unless a rollback has switched that off.
+
+        Raises:
+            ApiError: 404, there is no such build.
+
+        """
+        for build in self.config.later:
+            if build.id == deployment_id:
+                self.deployments[build.id] = build
+                self._deployed_at[build.id] = int(time.time() * 1000) - BUILT_MS
+                if self.auto_assign:
+                    self.put_live(build.id)
+                return
+        raise ApiError(404, f"There is no build to deploy: {deployment_id}")
+
     def delete(self, deployment_ids: list[str]) -> None:
         """Let retention delete these, and no others.
 
@@ -88,8 +108,10 @@ class World:
         return self._job
 
     def created_at(self, deployment: Deployment) -> int:
-        """Give its age as the platform tells it, in ms: an hour between deployments."""
-        newer = list(reversed(self.deployments)).index(deployment.id)
+        """Give its age as the platform tells it, in ms: an hour between the first."""
+        if deployment.id in self._deployed_at:
+            return self._deployed_at[deployment.id]
+        newer = self.config.deployments[::-1].index(deployment)
         return self.started_at - (newer + 1) * 3_600_000
 
     def deployment(self, name: str) -> Deployment:
@@ -195,7 +217,7 @@ class World:
             },
             "deployments": [
                 {"id": each.id, "name": each.name, "url": each.url}
-                for each in self.config.deployments
+                for each in self.deployments.values()
             ],
             "auto_assign_custom_domains": self.auto_assign,
             "last_alias_request": self.job.answer() if self.job else None,

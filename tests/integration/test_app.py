@@ -560,7 +560,7 @@ def empty(database: psycopg.Connection[Json]) -> Iterator[str]:
 
 
 def schema(url: str) -> list[tuple[Any, ...]]:
-    """Every column and index of the app's own tables."""
+    """Every column, index and view of the app's own tables."""
     with psycopg.connect(url) as connection:
         return connection.execute(
             "SELECT table_name, column_name, data_type, is_nullable, column_default"
@@ -568,14 +568,16 @@ def schema(url: str) -> list[tuple[Any, ...]]:
             " AND table_name <> 'schema_migrations'"
             " UNION ALL SELECT tablename, indexname, indexdef, '', ''"
             " FROM pg_indexes WHERE schemaname = 'public'"
-            " AND tablename <> 'schema_migrations' ORDER BY 1, 2, 3"
+            " AND tablename <> 'schema_migrations'"
+            " UNION ALL SELECT viewname, 'view', definition, '', ''"
+            " FROM pg_views WHERE schemaname = 'public' ORDER BY 1, 2, 3"
         ).fetchall()
 
 
 def test_each_rollback_script_takes_back_its_migration(empty: str) -> None:
     """Up and down a step at a time, the schema is what it was before."""
     versions = [path.stem for path in sorted(MIGRATIONS.glob("[0-9]*.sql"))]
-    assert versions == ["001", "002", "003"]
+    assert versions == ["001", "002", "003", "004", "005", "006"]
     before = []
     for version in versions:
         before.append(schema(empty))
@@ -593,8 +595,8 @@ def test_migrations_are_applied_once_in_order_and_whole(
 ) -> None:
     """What is applied stays; a script that fails leaves nothing, nor history."""
     assert migrate(empty, "002") == ["001", "002"]
-    assert migrate(empty) == ["003"]
-    assert migrate(empty) == []
+    assert migrate(empty, "003") == ["003"]
+    assert migrate(empty, "003") == []
     (tmp_path / "004.sql").write_text("CREATE TABLE half (); SELECT 1 / 0;")
 
     with pytest.raises(psycopg.errors.DivisionByZero):

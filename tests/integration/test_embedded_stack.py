@@ -59,7 +59,8 @@ def send(
         method = "POST" if method == "GET" else method
         headers["content-type"] = "application/json"
     try:
-        connection.request(method, parts.path or "/", data, headers)
+        query = f"?{parts.query}" if parts.query else ""
+        connection.request(method, (parts.path or "/") + query, data, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
         fields = {name.lower(): value for name, value in answer.getheaders()}
@@ -118,6 +119,10 @@ def test_names_its_parts(stack: EmbeddedStack) -> None:
     assert {len(sha) for sha in stack.git_shas.values()} == {40}
     assert stack.environment["DATABASE_URL"] == stack.addresses["postgres"]
     assert stack.environment["ROLLBACK_SITE_URL"] == stack.addresses["edge"]
+    programs = Path(stack.environment["ROLLBACK_POSTGRES_PROGRAMS"])
+    assert {"pg_dump", "pg_restore"} <= {path.name for path in programs.iterdir()}
+    scripts = Path(stack.environment["ROLLBACK_MIGRATIONS"]).glob("rollback_*.sql")
+    assert {path.stem for path in scripts} >= {"rollback_003", "rollback_006"}
 
 
 def test_one_seed_gives_one_world(stack: EmbeddedStack) -> None:
@@ -171,14 +176,27 @@ def test_reset_brings_back_the_start(stack: EmbeddedStack) -> None:
 
 
 def test_reset_empties_the_ledger(stack: EmbeddedStack) -> None:
-    """What the engine wrote into its own schema is gone, the tables stay."""
+    """What the engine wrote into its own schema is gone, and so are its backups.
+
+    The tables stay, but for those of what it archived.
+    """
     with psycopg.connect(stack.addresses["postgres"]) as connection:
         connection.execute("CREATE SCHEMA rollback")
         connection.execute("CREATE TABLE rollback.incidents AS SELECT 1 AS id")
+        connection.execute("CREATE TABLE rollback.archives (number int PRIMARY KEY)")
+        connection.execute(
+            "CREATE TABLE rollback.archive_1 (number int REFERENCES rollback.archives)"
+        )
+    backup = Path(stack.environment["ROLLBACK_BACKUPS"]) / "2026-11-22" / "database"
+    backup.mkdir(parents=True)
 
     stack.reset()
 
     assert count(stack, "rollback.incidents") == 0
+    with psycopg.connect(stack.addresses["postgres"]) as connection:
+        found = connection.execute("SELECT to_regclass('rollback.archive_1')")
+        assert found.fetchone() == (None,)
+    assert not backup.parent.exists()
 
 
 def test_reset_brings_back_the_schema(stack: EmbeddedStack) -> None:
@@ -193,6 +211,72 @@ def test_reset_brings_back_the_schema(stack: EmbeddedStack) -> None:
         connection.execute("SELECT wedding_date FROM submissions")
     assert count(stack, "schema_migrations") == 3
     assert count(stack, "health_check") == 1
+
+
+def test_reset_finds_what_the_history_does_not_tell(stack: EmbeddedStack) -> None:
+    """A schema that was changed by hand is put right, though its history is whole."""
+    with psycopg.connect(stack.addresses["postgres"]) as connection:
+        connection.execute("CREATE TABLE forgotten ()")
+        connection.execute("ALTER TABLE suppliers RENAME COLUMN name TO called")
+
+    stack.reset()
+
+    with psycopg.connect(stack.addresses["postgres"]) as connection:
+        connection.execute("SELECT name FROM suppliers")
+        found = connection.execute("SELECT to_regclass('forgotten')")
+        assert found.fetchone() == (None,)
+
+
+def test_a_later_release_comes_and_goes(stack: EmbeddedStack) -> None:
+    """v3 goes live with its schema and its routes; a reset takes all of it back."""
+    before = dict(stack.deployments)
+    assert "v3" not in before
+
+    stack.deploy("v3")
+
+    site = stack.addresses["edge"]
+    _, headers, health = send(site + "/api/health")
+    assert headers["x-deployment-id"] == stack.deployments["v3"]
+    assert set(health.values()) == {"healthy"}
+    supplier = {"name": "Roses", "email": "r@example.org", "password": "long enough 1"}
+    assert send(site + "/api/suppliers", supplier)[0] == 201
+    form = {"answers": {"names": "Kim & Lou"}}
+    assert send(site + "/api/forms/rsvp/submissions", form)[0] == 201
+    assert (count(stack, "couples"), count(stack, "schema_migrations")) == (1, 6)
+    proxies = stack.addresses["toxiproxy"] + "/proxies"
+    send(proxies + "/v3-postgres", {"enabled": False})
+    until(lambda: send(site + "/api/health")[0] == 503, "v3 without its database")
+    url = stack.deployment_urls["v3"] + "/api/health"
+
+    stack.reset()
+
+    assert stack.deployments == before
+    assert "v3" not in stack.pids
+    assert not {name for name in send(proxies)[2] if name.startswith("v3")}
+    assert send(url, **bypass(stack))[0] == 404
+    assert send(site + "/")[1]["x-deployment-id"] == before["v2"]
+    assert count(stack, "schema_migrations") == 3
+
+
+def test_a_release_waits_after_a_rollback(stack: EmbeddedStack) -> None:
+    """Once a rollback has switched that off, a new build does not go live by itself."""
+    given = stack.environment
+    path = f"/v1/projects/{given['VERCEL_PROJECT_ID']}/rollback"
+    path += f"/{stack.deployments['v1']}?teamId={given['VERCEL_TEAM_ID']}"
+    token = {"authorization": f"Bearer {given['VERCEL_TOKEN']}"}
+    assert send(given["VERCEL_API_URL"] + path, method="POST", **token)[0] == 201
+    site = stack.addresses["edge"]
+
+    def serving() -> str:
+        return send(site + "/api/health")[1]["x-deployment-id"]
+
+    until(lambda: serving() == stack.deployments["v1"], "v1 live")
+
+    stack.deploy("v3")
+
+    assert serving() == stack.deployments["v1"]
+    url = stack.deployment_urls["v3"] + "/api/health"
+    assert send(url, **bypass(stack))[0] == 200
 
 
 def test_reset_ends_what_stands_in_its_way(stack: EmbeddedStack) -> None:

@@ -1,0 +1,1 @@
+ALTER TABLE suppliers RENAME COLUMN trading_name TO name;

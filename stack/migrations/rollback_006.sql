@@ -1,0 +1,2 @@
+DROP VIEW takings;
+DROP INDEX suppliers_by_trading_name;
