@@ -170,7 +170,8 @@ class BackupFile:
 class Backup:
     """A backup's manifest. `path` is where it lies: a folder, or an fsspec address.
 
-    `version` is the schema's when it was taken; None without a history.
+    `version` is the schema's when it was taken; None without a history. `notes` are
+    sentences about what is not in it.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Backup:
     tables: tuple[TableRows, ...]
     files: tuple[BackupFile, ...]
     verified: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:

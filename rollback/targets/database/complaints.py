@@ -1,11 +1,19 @@
-"""What PostgreSQL's programs complain of, in two sentences."""
+"""What PostgreSQL and its programs complain of, in two sentences."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from rollback.errors import DatabaseUnreachable, RollbackError
+from psycopg import Error
 
-__all__ = ["in_words", "last_line"]
+from rollback.errors import BackupFailed, DatabaseUnreachable, RollbackError
+from rollback.transactions import Database
+
+__all__ = ["alone", "in_words", "speaking"]
+
+# Classes of SQLSTATE: connection, sign-in, no such database, resources, shut down.
+UNREACHABLE = ("08", "28", "3D", "53", "57")
+CANCELLED = "57014"
 
 Words = Callable[[re.Match[str]], tuple[str, str]]
 
@@ -24,6 +32,45 @@ def in_words(
         return DatabaseUnreachable(f"The database cannot be reached: {last_line(text)}")
     how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
     return failure(f"{program} {how}: {last_line(text) or 'it said nothing'}")
+
+
+@contextmanager
+def speaking(
+    database: Database, failure: type[RollbackError] = BackupFailed
+) -> Iterator[None]:
+    """Raise `failure` or DatabaseUnreachable for what PostgreSQL's client raises."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise _unreachable(database, error) from error
+    except Error as error:
+        text = database.explain(error)
+        for pattern, words in KNOWN:
+            if match := re.search(pattern, text):
+                message, mend = words(match)
+                raise failure(message, mend=mend) from error
+        state = error.sqlstate or UNREACHABLE[0]
+        if state.startswith(UNREACHABLE) and state != CANCELLED:
+            raise _unreachable(database, error) from error
+        raise failure(f"The database refused: {text}.") from error
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Raise the first error of a task group as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group
+
+
+def _unreachable(database: Database, error: Exception) -> DatabaseUnreachable:
+    return DatabaseUnreachable(
+        f"The database {database.name} cannot be reached: {database.explain(error)}."
+    )
 
 
 def last_line(text: str) -> str:
