@@ -9,16 +9,9 @@ from . import wiring
 from .model import Outcome, Plan
 from .render import Screen
 from .settings import Settings
-from .shell import command, confirm, require_terminal
+from .shell import BY_OUTCOME, command, confirm, require_terminal
 
 __all__ = ["BY_OUTCOME", "commands"]
-
-BY_OUTCOME = {
-    Outcome.RESTORED: 0,
-    Outcome.NOTHING_TO_DO: 0,
-    Outcome.REFUSED: 4,
-    Outcome.ESCALATED: 5,
-}
 
 commands = click.Group("parts")
 

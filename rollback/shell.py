@@ -14,10 +14,12 @@ import anyio
 import click
 
 from .errors import NotACheckout, NotConfirmed, RollbackError
+from .model import Outcome
 from .render import Screen
 from .settings import Settings
 
 __all__ = [
+    "BY_OUTCOME",
     "INTERRUPTED",
     "Commands",
     "Duration",
@@ -32,6 +34,12 @@ __all__ = [
 LONGEST_WINDOW = 86_400.0  # a day
 AT_3_AM = ("run", "stable", "incidents")
 INTERRUPTED = 130
+BY_OUTCOME = {
+    Outcome.RESTORED: 0,
+    Outcome.NOTHING_TO_DO: 0,
+    Outcome.REFUSED: 4,
+    Outcome.ESCALATED: 5,
+}
 
 
 class Duration(click.ParamType[float]):
