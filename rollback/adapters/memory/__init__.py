@@ -4,6 +4,7 @@ Time is anyio's alone, so that trio's `MockClock` drives all of it.
 """
 
 from .clocks import AnyioClock, CountedTokens, FixedClock
+from .database import MemoryDatabase
 from .flags import MemoryCache, MemoryFlags
 from .keys import MemoryKeys
 from .ledger import MemoryLedger
@@ -18,6 +19,7 @@ __all__ = [
     "FixedClock",
     "MemoryCache",
     "MemoryChannel",
+    "MemoryDatabase",
     "MemoryErrors",
     "MemoryFlags",
     "MemoryKeys",
