@@ -170,8 +170,9 @@ class BackupFile:
 class Backup:
     """A backup's manifest. `path` is where it lies: a folder, or an fsspec address.
 
-    `version` is the schema's when it was taken; None without a history. `notes` are
-    sentences about what is not in it.
+    `version` is the schema's when it was taken; None without a history. `apart` are
+    the tables of the schema `rollback`, in a dump of their own. `notes` are sentences
+    about what is not in it.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Backup:
     tables: tuple[TableRows, ...]
     files: tuple[BackupFile, ...]
     verified: bool
+    apart: tuple[TableRows, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

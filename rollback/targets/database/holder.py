@@ -96,7 +96,7 @@ class Held:
     bytes: int
     around: Surroundings
     notes: tuple[str, ...]
-    counted: list[TableRows] = field(default_factory=list)
+    counted: dict[Table, int] = field(default_factory=dict)
 
     @property
     def with_rows(self) -> tuple[Table, ...]:
@@ -109,7 +109,15 @@ class Held:
             name = sql.Identifier(table.schema, table.name)
             query = sql.SQL("SELECT count(*) AS rows FROM ONLY {}").format(name)
             rows = await _fetch(self.connection, query, seconds=COUNT_SECONDS)
-            self.counted.append(TableRows(table=table.shown, rows=rows[0]["rows"]))
+            self.counted[table] = rows[0]["rows"]
+
+    def rows(self, *, apart: bool) -> tuple[TableRows, ...]:
+        """What was counted, in our own schema or in the others."""
+        return tuple(
+            TableRows(table=table.shown, rows=rows)
+            for table, rows in self.counted.items()
+            if (table.schema == APART) is apart
+        )
 
     async def check(self) -> None:
         """Raise what has happened to it: the connection is gone, or a table changed."""

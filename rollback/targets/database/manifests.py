@@ -37,6 +37,7 @@ def from_manifest(text: str, *, name: str, path: str) -> Backup:
         "schemas": tuple(facts["schemas"]),
         "tables": tuple(TableRows(**table) for table in facts["tables"]),
         "files": tuple(BackupFile(**file) for file in facts["files"]),
+        "apart": tuple(TableRows(**table) for table in facts["apart"]),
         "notes": tuple(facts["notes"]),
     }
     return Backup(**facts)

@@ -83,13 +83,16 @@ class Programs:
         """
         target, environment, password = _address(url)
         argv = [str(self.folder / program), *options, *target]
-        process = await anyio.open_process(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if take else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
+        try:
+            process = await anyio.open_process(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if take else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=environment,
+            )
+        except OSError as error:
+            raise failure(f"{argv[0]} cannot be run: {error.strerror}.") from error
         said = _Tail()
         try:
             async with create_task_group() as tasks:

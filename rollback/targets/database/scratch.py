@@ -30,8 +30,10 @@ AND datname NOT IN (SELECT application_name FROM pg_stat_activity)
 
 
 @asynccontextmanager
-async def scratch(url: str) -> AsyncIterator[str]:
-    """A new empty database on the server of `url`; dropped at the end.
+async def scratch(url: str, *, template: str = "template0") -> AsyncIterator[str]:
+    """A new database on the server of `url`; dropped at the end.
+
+    Empty, or with all that `template` has: then nobody may be connected to that.
 
     Raises:
         DatabaseUnreachable: the server does not answer.
@@ -45,9 +47,10 @@ async def scratch(url: str) -> AsyncIterator[str]:
             keeper = await stack.enter_async_context(server.session())
             await _do(keeper, "SET application_name = {}", sql.Literal(name))
             await _drop_left(keeper)
-            await _do(
-                keeper, "CREATE DATABASE {} TEMPLATE template0", sql.Identifier(name)
+            names = sql.SQL("{} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
             )
+            await _do(keeper, "CREATE DATABASE {}", names)
         try:
             yield make_conninfo(url, dbname=name)
         finally:
