@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,10 +15,11 @@ from psycopg.errors import InsufficientPrivilege
 from rollback.errors import DatabaseUnreachable, SchemaRefused
 from rollback.transactions import Connection, Database, shielded
 
+from .manifests import in_thread
 from .programs import Programs
 from .surroundings import ensure_extensions, ensure_publications, surroundings
 
-__all__ = ["copy_schema", "scratch"]
+__all__ = ["copy_schema", "make_room", "own_entries", "quoted", "scratch"]
 
 PREFIX = "rollback_scratch_"
 SECONDS = 60.0
@@ -78,23 +80,27 @@ async def copy_schema(
     source = Database(source_url, statement_timeout_seconds=SECONDS)
     target = Database(target_url, statement_timeout_seconds=SECONDS)
     wanted = tuple(dict.fromkeys((*schemas, *(history[:1] if history else ()))))
-    around = await source.transaction(lambda c: surroundings(c, wanted))
+    with _in_words(source):
+        around = await source.transaction(lambda c: surroundings(c, wanted))
     with TemporaryDirectory(prefix="rollback-") as folder:
         dumps = [await _dump_schemas(programs, source_url, Path(folder), wanted)]
         if history:
             dumps.append(await _dump_rows(programs, source_url, Path(folder), *history))
-        await target.transaction(lambda c: _make_room(c, wanted))
-        await target.transaction(lambda c: ensure_extensions(c, around))
+        with _in_words(target):
+            await target.transaction(lambda c: make_room(c, wanted))
+            await target.transaction(lambda c: ensure_extensions(c, around))
         for dump in dumps:
+            entries = await own_entries(programs, dump, target_url, Path(folder))
             await programs.run(
                 "pg_restore",
-                "-e",
-                "-1",
+                "--single-transaction",
+                entries,
                 str(dump),
                 url=target_url,
                 failure=SchemaRefused,
             )
-    await target.transaction(lambda c: ensure_publications(c, around))
+    with _in_words(target):
+        await target.transaction(lambda c: ensure_publications(c, around))
 
 
 @contextmanager
@@ -139,8 +145,38 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def _make_room(connection: Connection, schemas: tuple[str, ...]) -> None:
-    """A new database has a schema public, and the dump makes one."""
+async def own_entries(programs: Programs, dump: Path, url: str, place: Path) -> str:
+    """The option that leaves out the default privileges of other people's roles.
+
+    A platform's own roles have some in the application's schemas, and only they may
+    set them: one such entry would end the whole restore.
+    """
+    said = bytearray()
+    await programs.run("pg_restore", "--list", str(dump), take=said.extend)
+    database = Database(url, statement_timeout_seconds=SECONDS)
+    with _in_words(database):
+        roles = await database.transaction(_own_roles)
+    ends = tuple(f" {role}" for role in roles)
+    lines = [
+        line
+        for line in said.decode(errors="surrogateescape").splitlines()
+        if line.split(" ")[3:5] != ["DEFAULT", "ACL"] or line.endswith(ends)
+    ]
+    listed = place / f"{dump.name}.entries"
+    text = "\n".join([*lines, ""]).encode(errors="surrogateescape")
+    await in_thread(partial(listed.write_bytes, text))
+    return f"--use-list={listed}"
+
+
+async def _own_roles(connection: Connection) -> list[str]:
+    found = await connection.execute(
+        "SELECT rolname AS name FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')"
+    )
+    return [row["name"] for row in await found.fetchall()]
+
+
+async def make_room(connection: Connection, schemas: tuple[str, ...]) -> None:
+    """Before a restore: a new database has a schema public, and the dump makes one."""
     if "public" in schemas:
         await connection.execute("DROP SCHEMA IF EXISTS public")
 
