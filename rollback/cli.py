@@ -8,18 +8,21 @@ import click
 from . import wiring
 from .adopt import commands as adopt
 from .checkout import drill, up
+from .database_commands import ACCEPTED
+from .database_commands import commands as database
 from .engine import Ruling
 from .errors import (
     BadInput,
     UnknownIncident,
 )
 from .incident import timestamp
-from .model import Incident, Judgement, Outcome, Verdict
+from .model import Incident, Judgement, Outcome, Plan, Verdict
 from .monitor import judge_recording
 from .parts import BY_OUTCOME
 from .parts import commands as parts
 from .recording import read_counts, replay
 from .render import Screen, deployment_document
+from .render_plan import plan_document, show_plan
 from .settings import Settings
 from .shell import (
     Commands,
@@ -63,7 +66,13 @@ def main() -> None:
 @command(main, "run")
 @click.option("--from", "candidate", help="The bad deployment; default: what is live.")
 @click.option("--to", "target", default="stable", help="A deployment; default: stable.")
-@click.option("--only", help="Parts, comma-separated: application,api.")
+@click.option("--only", help="Parts, comma-separated: application,api,database.")
+@click.option(
+    "--accept",
+    multiple=True,
+    type=click.Choice(ACCEPTED),
+    help="What you agree to of the schema's rollback; may be given several times.",
+)
 @click.option("--reason", required=True, help="Why; it is announced and recorded.")
 @click.option("--plan", "dry", is_flag=True, help="Show what would be done; no change.")
 @click.option("--override", is_flag=True, help="Also to what is not known to be good.")
@@ -75,6 +84,7 @@ async def run(
     candidate: str | None,
     target: str,
     only: str | None,
+    accept: tuple[str, ...],
     reason: str,
     dry: bool,
     override: bool,
@@ -89,15 +99,17 @@ async def run(
         "candidate": candidate,
         "target": None if target == "stable" else target,
         "override": override,
+        "accept": frozenset(accept),
     }
     async with wiring.engine(settings, notice=screen.notice) as engine:
-        parts = _only(only, tuple(engine.targets))
+        known = (*engine.targets, *(["database"] if engine.database else []))
+        parts = _only(only, known)
         if dry:
-            screen.plan(await engine.plan(**ask, only=parts), settings.environment)
+            _show(screen, await engine.plan(**ask, only=parts), settings)
             return 0
         if not yes:
             require_terminal()
-            screen.plan(await engine.plan(**ask, only=parts), settings.environment)
+            _show(screen, await engine.plan(**ask, only=parts), settings)
             await confirm(f"Roll back {settings.environment} now?")
         undone = await engine.roll_back(**ask, only=parts)
     screen.incident(undone)
@@ -111,6 +123,15 @@ class _Ask(TypedDict):
     candidate: str | None
     target: str | None
     override: bool
+    accept: frozenset[str]
+
+
+def _show(screen: Screen, planned: Plan | None, settings: Settings) -> None:
+    schema = planned.schema if planned else None
+    document = schema and plan_document(schema, settings.environment, ())
+    screen.plan(planned, settings.environment, schema=document)
+    if schema:
+        show_plan(screen, schema, settings.environment)
 
 
 def _only(only: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -349,7 +370,7 @@ async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
 
 # -- a part alone -------------------------------------------------------------
 
-for one in parts.commands.values():
+for one in (*parts.commands.values(), *database.commands.values()):
     main.add_command(one)
 
 

@@ -244,8 +244,8 @@ class Screen:
             ],
         )
 
-    def plan(self, plan: Plan | None, environment: str) -> None:
-        """What would be done."""
+    def plan(self, plan: Plan | None, environment: str, **more: Any) -> None:
+        """What would be done; `more` goes into the document."""
         if plan is None:
             self.data({"environment": environment, "outcome": "nothing_to_do"})
             self.say("nothing to do: it is not live, or live already")
@@ -269,6 +269,7 @@ class Screen:
                     for step in plan.steps
                 ],
             }
+            | more
         )
         self.say(
             f"{plan.environment}: from {plan.from_deployment} to {plan.to_deployment}"
@@ -358,6 +359,7 @@ def deployment_document(version: DeploymentVersion) -> dict[str, Any]:
         "timestamp": timestamp(version.timestamp),
         "git_sha": version.git_sha,
         "db_migration_version": version.db_migration_version,
+        "backward_compatible": version.backward_compatible,
         "health_check_status": version.health_check_status,
         "environment_variables": [v.name for v in version.environment_variables],
     }

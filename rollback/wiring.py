@@ -28,24 +28,41 @@ from .environment import fingerprints, read_file
 from .errors import NotATarget, Unreachable
 from .incident import Budgets
 from .model import EnvironmentVariable, FlowResult, Signal
-from .ports import Channel, Clock, ErrorSource, Ledger, MetricSource, Site, Target
+from .ports import (
+    Channel,
+    Clock,
+    ErrorSource,
+    Ledger,
+    MetricSource,
+    Site,
+    Target,
+    Tokens,
+)
 from .response import Notice
 from .settings import Settings
 from .switch import Switch
 from .targets.api import Api
 from .targets.application import Application
+from .targets.database.backup import Backups
+from .targets.database.postgres import PostgresDatabase, Rules
 from .targets.flags import EdgeCache, Flags
 
 __all__ = [
+    "backups",
+    "channels",
+    "clock",
+    "database",
     "engine",
     "ledger",
     "limits",
     "now",
+    "policy",
     "project",
     "shelf",
     "site",
     "smoke",
     "switch",
+    "tokens",
     "variables",
 ]
 
@@ -83,6 +100,54 @@ async def ledger(
     )
     spool = Spool(settings.spool)
     yield SpoolingLedger(known, spool, tokens=RandomTokens(), notice=notice)
+
+
+@asynccontextmanager
+async def database(
+    settings: Settings, *, notice: Notice = lambda _: None
+) -> AsyncIterator[PostgresDatabase]:
+    """The application's database; raises `SettingMissing` without an address."""
+    settings.need("database_direct_url", purpose="to reach the database")
+    async with ledger(settings, notice=notice) as book:
+        yield _postgres(settings, book)
+
+
+def backups(settings: Settings) -> Backups:
+    """The backups of the application's database."""
+    return Backups(
+        url=settings.need("database_direct_url", purpose="to back it up"),
+        where=settings.backups,
+        programs=settings.postgres_programs,
+        schemas=settings.schemas,
+        jobs=settings.backup_jobs,
+        kept=settings.backups_kept,
+        clock=clock(),
+    )
+
+
+def _database(settings: Settings, book: Ledger) -> PostgresDatabase | None:
+    return _postgres(settings, book) if settings.database_direct_url else None
+
+
+def _postgres(settings: Settings, book: Ledger) -> PostgresDatabase:
+    url = settings.need("database_direct_url", purpose="to reach the database")
+    scratch = settings.scratch_url
+    return PostgresDatabase(
+        url=url,
+        scratch_url=scratch.get_secret_value() if scratch else url,
+        backups=backups(settings),
+        records=partial(book.schemas, settings.environment),
+        rules=Rules(
+            migrations=settings.migrations,
+            schemas=settings.schemas,
+            programs=settings.postgres_programs,
+            lock_timeout_ms=settings.lock_timeout_ms,
+            lock_attempts=settings.lock_attempts,
+            stall_limit_seconds=settings.stall_limit_seconds,
+            timeout_seconds=settings.migration_timeout_seconds,
+        ),
+        clock=clock(),
+    )
 
 
 PROJECTS = {"application": "vercel_project_id", "api": "vercel_api_project_id"}
@@ -173,13 +238,14 @@ async def engine(
             site=outside,
             sources=_sources(settings, outside, clock),
             errors=_errors(settings, clock),
-            channels=_channels(settings),
+            channels=channels(settings),
             targets=targets,
             clock=clock,
             tokens=RandomTokens(),
-            policy=_policy(settings, confidence),
+            policy=policy(settings, confidence),
             notice=notice,
             api=api or None,
+            database=_database(settings, book),
         )
 
 
@@ -188,7 +254,7 @@ async def switch(
     settings: Settings, *, notice: Notice = lambda _: None
 ) -> AsyncIterator[Switch]:
     """What switches features; raises `SettingMissing` for what it needs."""
-    clock, policy = SystemClock(), _policy(settings, None)
+    clock, own = SystemClock(), policy(settings)
     flags = RedisFlags(settings.need("redis_url", purpose="to switch flags"))
     seconds = settings.purge_timeout_seconds
     cache = _vercel(partial(VercelCache, patience_seconds=seconds), settings)
@@ -197,21 +263,23 @@ async def switch(
             cache,
             outside,
             _vercel(VercelPlatform, settings),
-            site_url=policy.site_url,
+            site_url=own.site_url,
             timeout_seconds=seconds,
         )
         yield Switch(
             ledger=book,
-            channels=_channels(settings),
+            channels=channels(settings),
             targets={"flags": Flags(flags, clock), "cdn": edge},
             clock=clock,
             tokens=RandomTokens(),
-            policy=policy,
+            policy=own,
             notice=notice,
+            database=_database(settings, book),
         )
 
 
-def _policy(settings: Settings, confidence: float | None) -> Policy:
+def policy(settings: Settings, confidence: float | None = None) -> Policy:
+    """What the engine holds itself to."""
     return Policy(
         environment=settings.environment,
         site_url=settings.site_url and settings.site_url.rstrip("/"),
@@ -296,10 +364,21 @@ def _errors(settings: Settings, clock: Clock) -> tuple[ErrorSource, ...]:
     )
 
 
-def _channels(settings: Settings) -> tuple[Channel, ...]:
+def channels(settings: Settings) -> tuple[Channel, ...]:
+    """Who is told."""
     if settings.slack_webhook_url is None:
         return ()
     return (SlackWebhook(settings.slack_webhook_url.get_secret_value()),)
+
+
+def clock() -> Clock:
+    """The clock on the wall."""
+    return SystemClock()
+
+
+def tokens() -> Tokens:
+    """Where ids come from."""
+    return RandomTokens()
 
 
 def now() -> datetime:
