@@ -23,11 +23,11 @@ from .manifests import MANIFEST, from_manifest, in_thread, to_manifest, writing
 from .pooler import require_session
 from .programs import Programs
 from .storage import Storage, storage
+from .surroundings import SURROUNDINGS
 from .verification import hashed, require_rows, require_same
 
-__all__ = ["SURROUNDINGS", "Backups"]
+__all__ = ["Backups"]
 
-SURROUNDINGS = "surroundings.json"
 ASK_SECONDS = 30.0
 
 

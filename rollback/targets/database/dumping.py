@@ -16,10 +16,9 @@ from .programs import Programs
 from .scratch import quoted
 from .verification import APART_DUMP, DUMP
 
-__all__ = ["Dumping", "shown_bytes"]
+__all__ = ["Dumping", "jobs_that_help", "shown_bytes"]
 
 TELL_SECONDS = 2.0
-# Below it, starting more processes takes longer than they save.
 PARALLEL_BYTES = 64 * 1024 * 1024
 PARALLEL_TABLES = 2
 LOCK_WAIT_SECONDS = 10
@@ -51,7 +50,7 @@ class Dumping:
 
     async def _dump(self, folder: Path) -> None:
         schemas = [name for name in self.held.schemas if name != APART]
-        jobs = self._jobs_that_help()
+        jobs = jobs_that_help(self.jobs, len(self.held.with_rows), self.held.bytes)
         try:
             await self._dump_schemas(folder, schemas, jobs)
         except BackupFailed as error:
@@ -105,9 +104,10 @@ class Dumping:
                 f"{current_time() - began:.0f} s"
             )
 
-    def _jobs_that_help(self) -> int:
-        several = len(self.held.with_rows) >= PARALLEL_TABLES
-        return self.jobs if several and self.held.bytes >= PARALLEL_BYTES else 1
+
+def jobs_that_help(jobs: int, tables: int, size: int) -> int:
+    """Below a size, starting more processes takes longer than they save."""
+    return jobs if tables >= PARALLEL_TABLES and size >= PARALLEL_BYTES else 1
 
 
 def shown_bytes(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The rehearsal: this very rollback, done to the restored backup in a scratch database."""
+"""The rehearsal: this very rollback, done to the restored backup."""
 
 from anyio import current_time
 

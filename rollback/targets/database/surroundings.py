@@ -5,12 +5,22 @@ a table that is dropped and made again is in no publication any more.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import Error, sql
 
 from rollback.transactions import Connection
 
-__all__ = ["Surroundings", "ensure_extensions", "ensure_publications", "surroundings"]
+__all__ = [
+    "SURROUNDINGS",
+    "Surroundings",
+    "ensure_extensions",
+    "ensure_publications",
+    "from_facts",
+    "surroundings",
+]
+
+SURROUNDINGS = "surroundings.json"
 
 EXTENSIONS = """
 SELECT e.extname AS name, n.nspname AS schema, e.extversion AS version
@@ -84,6 +94,17 @@ async def surroundings(
     return Surroundings(
         extensions=tuple(Extension(**row) for row in extensions),
         publications=tuple(publications),
+    )
+
+
+def from_facts(facts: dict[str, list[dict[str, Any]]]) -> Surroundings:
+    """What `dataclasses.asdict` made of it, back from JSON."""
+    return Surroundings(
+        extensions=tuple(Extension(**one) for one in facts["extensions"]),
+        publications=tuple(
+            Publication(**one | {"members": tuple(one["members"])})
+            for one in facts["publications"]
+        ),
     )
 
 
