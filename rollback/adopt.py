@@ -8,10 +8,12 @@ import click
 from . import wiring
 from .adoption import LONGER, Act, Did, FirstStable, lengthen, texts, write
 from .availability import too_short
+from .checks import Check, Finding
 from .errors import NotConfirmed, RollbackError
-from .examination import Check, Finding, examine
+from .examination import examine
 from .model import EnvironmentVariable, Retention
 from .render import Screen
+from .schema_adoption import adopt_schema
 from .settings import Settings
 from .shell import command, confirm, require_terminal
 from .track import KEPT
@@ -34,7 +36,9 @@ STYLES: dict[str, str] = {
 
 @command(commands, "init")
 @click.option("--migration", default="", help="Version of the schema that is live.")
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option(
+    "--force", is_flag=True, help="Overwrite files, and hashes that are on record."
+)
 @click.option("--plan", "dry", is_flag=True, help="Show what would be done; no change.")
 @click.option("--yes", is_flag=True, help="Do not ask; lengthen retention if needed.")
 async def init(
@@ -57,6 +61,9 @@ async def init(
     try:
         acts += await _adopted(settings, screen, migration=migration, dry=dry)
         acts.append(await _retention(settings, dry=dry, yes=yes))
+        acts += await adopt_schema(
+            settings, force=force, plan=dry, at=wiring.now(), notice=screen.notice
+        )
     except RollbackError as error:
         acts.append(
             Act(name="adopt", did=Did.FAILED, said=error.message, mend=error.mend)

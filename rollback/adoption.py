@@ -106,11 +106,7 @@ def write(path: Path, text: str, *, force: bool, plan: bool) -> Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstStable:
-    """Adopts what is live: recorded as it is, and as passing only where it passes.
-
-    Issue 4's part belongs here: the hashes of the rollback scripts and the fingerprint
-    of the schema, as they are on the day of the adoption.
-    """
+    """Adopts what is live: recorded as it is, and as passing only where it passes."""
 
     engine: Engine
     migration: str

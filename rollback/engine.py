@@ -120,6 +120,7 @@ class Engine:
         git_sha: str,
         migration: str,
         variables: tuple[EnvironmentVariable, ...] = (),
+        backward_compatible: bool | None = None,
     ) -> DeploymentVersion:
         """Record a deployment that has gone out; the platform must know it."""
         if self.api:
@@ -129,6 +130,7 @@ class Engine:
                 git_sha=git_sha,
                 migration=migration,
                 variables=variables,
+                backward_compatible=backward_compatible,
             )
         await self._deployments.on_platform(deployment_id)
         recorded = track.version(
@@ -139,6 +141,7 @@ class Engine:
             migration=migration,
             part=self.part,
             variables=variables,
+            backward_compatible=backward_compatible,
         )
         await self.ledger.record(recorded)
         return recorded

@@ -4,16 +4,14 @@ It names adapters, as the wiring does: what is asked of a vendor here is asked i
 way in which a rollback will ask it.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
-
 import anyio
 
 from . import verify, wiring
 from .adapters.postgres import PostgresLedger
 from .adapters.spool import Spool
 from .availability import Place, too_short
+from .checks import Amiss, Check, Finding, Look
+from .database_checks import LOOKS as DATABASE
 from .engine import Engine
 from .errors import NoStableDeployment, RollbackError
 from .model import HealthStatus
@@ -26,37 +24,6 @@ __all__ = ["Check", "Finding", "examine"]
 SECONDS = 15.0
 SKEW_SECONDS = 5.0
 KEY_LENGTH = 16
-
-
-class Finding(StrEnum):
-    """What a check comes to."""
-
-    OK = "ok"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at, what was found, and what mends it."""
-
-    name: str
-    finding: Finding
-    said: str
-    mend: str = ""
-
-
-class Amiss(Exception):
-    """Something that a person should see to, and what mends it."""
-
-    def __init__(
-        self, said: str, mend: str, finding: Finding = Finding.WARNING
-    ) -> None:
-        self.said, self.mend, self.finding = said, mend, finding
-        super().__init__(said)
-
-
-Look = Callable[[Settings], Awaitable[str]]
 
 
 async def examine(settings: Settings) -> tuple[Check, ...]:
@@ -296,4 +263,5 @@ LOOKS: dict[str, Look] = {
     "retention": _retention,
     "clock": _clock,
     "fingerprint key": _key,
+    **DATABASE,
 }

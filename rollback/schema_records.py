@@ -92,8 +92,11 @@ class SchemaBook:
             ),
         )
 
-    async def record(self, seen: Recorded, *, at: datetime, renew: bool) -> None:
+    async def record(
+        self, seen: Recorded, *, at: datetime, renew: bool, fingerprint: bool
+    ) -> None:
         """Record what was seen; a script that is another one only when renewed."""
+        kept = seen.fingerprint if fingerprint else None
         await self.ledger.record_schemas(
             [
                 SchemaRecord(
@@ -101,7 +104,7 @@ class SchemaBook:
                     version=version,
                     recorded_at=at,
                     script_sha256=script_hash(self.folder, version),
-                    fingerprint=seen.fingerprint if version == seen.current else None,
+                    fingerprint=kept if version == seen.current else None,
                 )
                 for version in seen.versions
             ],

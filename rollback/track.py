@@ -43,6 +43,7 @@ def version(
     migration: str,
     part: str = "application",
     variables: tuple[EnvironmentVariable, ...] = (),
+    backward_compatible: bool | None = None,
 ) -> DeploymentVersion:
     """The record of a deployment that just went out; its health is not known yet."""
     return DeploymentVersion(
@@ -54,6 +55,7 @@ def version(
         db_migration_version=migration,
         part=part,
         environment_variables=variables,
+        backward_compatible=backward_compatible,
     )
 
 

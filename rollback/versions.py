@@ -14,6 +14,7 @@ from .incident import timestamp
 from .model import DeploymentVersion, HealthRecord
 from .ports import Ledger
 from .render import Screen, deployment_document
+from .schema_adoption import record_schema
 from .settings import Settings
 from .shell import command
 
@@ -31,6 +32,11 @@ commands = click.Group()
     type=click.Path(path_type=Path, dir_okay=False),
     help="Environment variables; default: the platform's. Values are never kept.",
 )
+@click.option(
+    "--backward-compatible/--backward-incompatible",
+    default=None,
+    help="Whether the release before runs on this one's schema; default: not known.",
+)
 async def record(
     settings: Settings,
     screen: Screen,
@@ -39,8 +45,12 @@ async def record(
     git_sha: str,
     migration: str,
     env_file: Path | None,
+    backward_compatible: bool | None,
 ) -> int:
     """Record a deployment that has gone out.
+
+    With it the hashes of the rollback scripts that are here, and the schema's
+    fingerprint: a rollback of the schema runs no other scripts.
 
     Example: rollback record dpl_abc --git-sha "$GITHUB_SHA" --migration 20260811
     """
@@ -51,8 +61,13 @@ async def record(
             settings, part=part, text=text, notice=screen.notice
         )
         recorded = await engine.record(
-            deployment, git_sha=git_sha, migration=migration, variables=variables
+            deployment,
+            git_sha=git_sha,
+            migration=migration,
+            variables=variables,
+            backward_compatible=backward_compatible,
         )
+        await record_schema(settings, migration, at=wiring.now(), notice=screen.notice)
     screen.data(deployment_document(recorded))
     screen.say(f"recorded {deployment} in {settings.environment}")
     if variables and not settings.fingerprint_key:
