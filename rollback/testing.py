@@ -1,7 +1,8 @@
 """A small world in memory, on a clock that jumps: the engine itself, without waiting.
 
 For projects that want to see what the engine would do, and for the engine's own tests.
-It needs trio, which comes with the extra `test`: pip install wedsync-rollback[test]
+`simulate` needs trio, of the extra `test`: pip install wedsync-rollback[test]; and
+`stairway`, which takes a project's migrations up, down and up again, a PostgreSQL.
 
     from rollback.testing import World, down, simulate, steady
 
@@ -14,8 +15,7 @@ It needs trio, which comes with the extra `test`: pip install wedsync-rollback[t
 
         simulate(scene)
 
-A `Traffic` says what happens to a deployment in each second of the scene, the first one
-being 0; the functions at the end make and change them.
+A `Traffic` says what happens in each second of the scene, from 0 on; see the end.
 """
 
 import json
@@ -26,8 +26,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 import anyio
-import trio
-from trio.testing import MockClock
 
 from .adapters.memory import (
     AnyioClock,
@@ -44,6 +42,7 @@ from .decide import Limits
 from .engine import Engine, Policy
 from .model import Answer, Counts, HealthStatus, PlatformDeployment, Signal
 from .targets.application import Application
+from .targets.database.stairway import stairway
 
 __all__ = [
     "HOST",
@@ -56,6 +55,7 @@ __all__ = [
     "silent",
     "simulate",
     "spread",
+    "stairway",
     "steady",
     "switched",
 ]
@@ -221,6 +221,8 @@ class World:
 
 def simulate(scene: Callable[[World], Awaitable[T]]) -> T:
     """Play a scene in a new world, on a clock that jumps over every wait."""
+    import trio  # noqa: PLC0415 - the stairway is to be had without it
+    from trio.testing import MockClock  # noqa: PLC0415 - as above
 
     async def play() -> T:
         world = World()
