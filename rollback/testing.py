@@ -221,8 +221,7 @@ class World:
 
 def simulate(scene: Callable[[World], Awaitable[T]]) -> T:
     """Play a scene in a new world, on a clock that jumps over every wait."""
-    import trio  # noqa: PLC0415 - the stairway is to be had without it
-    from trio.testing import MockClock  # noqa: PLC0415 - as above
+    import trio.testing  # noqa: PLC0415 - the stairway is to be had without it
 
     async def play() -> T:
         world = World()
@@ -233,7 +232,7 @@ def simulate(scene: Callable[[World], Awaitable[T]]) -> T:
             group.cancel_scope.cancel()
         return result
 
-    return trio.run(play, clock=MockClock(autojump_threshold=0))
+    return trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 # -- traffic --------------------------------------------------------------------
