@@ -62,6 +62,7 @@ def outcome(incident: Incident) -> Message:
             incident.detail,
             *_undone(incident),
             *_builds(incident),
+            *_unbacked(incident),
             *clocks,
             following,
             f"Incident {incident.id}",
@@ -99,6 +100,13 @@ def _builds(incident: Incident) -> tuple[str, ...]:
             f"`rollback undo {incident.id}`."
         ),
     )
+
+
+def _unbacked(incident: Incident) -> tuple[str, ...]:
+    """That there is no backup is news; that there is one is as it should be."""
+    if incident.backup is None or incident.backup.verified:
+        return ()
+    return (f"No backup was taken: {incident.backup.problem}",)
 
 
 def alarm(verdict: Verdict, environment: str) -> Message:

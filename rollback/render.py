@@ -218,6 +218,13 @@ class Screen:
             ("step", "status", "detail"),
             [(s.name, s.status.value, s.detail) for s in incident.steps],
         )
+        if backup := incident.backup:
+            self.say(
+                f"backup {backup.path}, verified"
+                if backup.verified
+                else f"no backup: {backup.problem}",
+                "" if backup.verified else "yellow",
+            )
         if incident.id:
             self.say(f"incident {incident.id}")
         if incident.id and incident.auto_assign is False and not incident.undoes:
