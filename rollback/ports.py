@@ -26,7 +26,14 @@ from .model import (
     Step,
     Variable,
 )
-from .schema import Backup, Fingerprint, Receipt, SchemaPlan, SchemaRecord
+from .schema import (
+    Backup,
+    Fingerprint,
+    Receipt,
+    SchemaPlan,
+    SchemaRecord,
+    TableRows,
+)
 
 Notice = Callable[[str], None]
 """Called with what is being done, for people who wait."""
@@ -152,6 +159,38 @@ class Database(Protocol):
 
     async def fingerprint(self) -> Fingerprint:
         """The schema as it is now."""
+
+
+class Restores(Protocol):
+    """What puts a backup's rows back into the application's database.
+
+    Every method raises `DatabaseUnreachable` when that does not answer, and
+    `BackupFailed` when what is needed of the backup is not there.
+    """
+
+    async def backups(self) -> tuple[Backup, ...]:
+        """The verified backups, newest first."""
+
+    async def check(self, backup: Backup) -> None:
+        """Its hashes, and that it can be read; raises `BackupFailed`."""
+
+    async def rows(self, backup: Backup) -> tuple[TableRows, ...]:
+        """How many rows each table of the backup's schemas has now."""
+
+    async def obstacle(self, backup: Backup, *, swap: bool) -> str | None:
+        """What keeps it from being restored in this way; None where nothing does."""
+
+    async def restored(self, token: str) -> datetime | None:
+        """When the recovery of this name has restored; None if it has not."""
+
+    async def restore(
+        self, backup: Backup, *, token: str, swap: bool, notice: Notice
+    ) -> str:
+        """Restore it, whole or not at all, once for each token; what was done.
+
+        What was there before is kept, and named: beside it in the same database, or
+        with `swap` as the database that it was, under another name.
+        """
 
 
 class Platform(Protocol):
