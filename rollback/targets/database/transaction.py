@@ -1,0 +1,245 @@
+"""The one transaction of a rollback: all of it is as planned, or none of it is done."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from anyio import current_time
+
+from rollback.errors import NotAsPlanned, SchemaRefused
+from rollback.ports import Clock, Notice
+from rollback.schema import (
+    Archived,
+    Backup,
+    Destroyed,
+    Fingerprint,
+    Receipt,
+    SchemaPlan,
+    Script,
+)
+from rollback.transactions import Connection
+
+from . import receipts
+from .archive import TABLES, Kept, archive
+from .catalogue import Catalogue, destroyed, read_catalogue
+from .conversion import note_conversions
+from .destruction import Snapshot, differences, measure
+from .history import History, read_history, remove
+from .locks import LOCKS_OF_WRITERS, claim, take
+from .names import table_of
+from .running import Footing, afresh, footing, run
+from .store import ensure
+from .writes import ROWS, Watched, collect, watch, with_cascades
+
+__all__ = ["EXCLUSIVE", "Order", "roll_back"]
+
+EXCLUSIVE = "ACCESS EXCLUSIVE"
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be done in one transaction."""
+
+    plan: SchemaPlan
+    backup: Backup
+    incident: str
+    lock_timeout_ms: int
+    schemas: tuple[str, ...]
+    notice: Notice
+    clock: Clock
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one attempt came. `receipt` is there once only the commit is missing."""
+
+    began: float = field(default_factory=current_time)
+    locking: float | None = None
+    locked: float | None = None
+    receipt: Receipt | None = None
+
+
+@dataclass(slots=True)
+class _Done:
+    """What the scripts destroyed, and what was kept of it."""
+
+    kept: list[Kept] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
+    rows: list[Archived] = field(default_factory=list)
+
+    @property
+    def archived(self) -> tuple[Archived, ...]:
+        """All archives."""
+        return (*(one.archived for one in self.kept if one.archived), *self.rows)
+
+
+async def roll_back(
+    connection: Connection, order: Order, progress: Progress
+) -> Receipt:
+    """Everything up to the commit; any doubt raises, and nothing was changed."""
+    await claim(connection)
+    history = await read_history(connection, order.schemas)
+    if done := await _already(connection, order, history):
+        return done
+    _check(history, order.plan)
+    progress.locking = current_time()
+    await take(
+        connection,
+        await _wanted(connection, order.plan, history),
+        lock_timeout_ms=order.lock_timeout_ms,
+    )
+    progress.locked = current_time()
+    # Who had the locks until now may have been a migration.
+    history = await read_history(connection, order.schemas)
+    _check(history, order.plan)
+    await ensure(connection)
+    progress.receipt = await _locked(connection, order, history)
+    return progress.receipt
+
+
+async def _already(
+    connection: Connection, order: Order, history: History
+) -> Receipt | None:
+    """The receipt, where this very rollback has committed and nobody was told."""
+    if history.current == order.plan.from_version:
+        return None
+    return await receipts.find(connection, order.incident, order.plan.sha256)
+
+
+def _check(history: History, plan: SchemaPlan) -> None:
+    count = len(plan.versions)
+    *below, to = (plan.to_version, *history.versions)[: -count or None]
+    newest = tuple(reversed(history.versions[len(history.versions) - count :]))
+    if not count or newest != plan.versions or (below and to != plan.to_version):
+        raise SchemaRefused(
+            f"The plan was to go from {plan.from_version} back to {plan.to_version}, "
+            f"and the database is at {history.current} now: "
+            "its history has changed since it was planned.",
+            mend="Look again with `rollback db --plan`; nothing was changed.",
+        )
+
+
+async def _wanted(
+    connection: Connection, plan: SchemaPlan, history: History
+) -> Sequence[tuple[str, str]]:
+    """The plan's locks, and those that the archive needs: no lock is raised later."""
+    written = {one.object for one in plan.destroys if one.kind in ROWS.values()}
+    cascades = await with_cascades(connection, sorted(written | set(plan.written)))
+    tables = [one.object for one in plan.destroys if one.kind in TABLES]
+    columns = [table_of(one.object)[0] for one in plan.destroys if one.kind == "column"]
+    name = history.identifier.as_string(connection)
+    return (
+        *((lock.table, lock.mode) for lock in plan.locks),
+        *((table, EXCLUSIVE) for table in (*cascades, *tables, *columns)),
+        (name, LOCKS_OF_WRITERS),
+    )
+
+
+async def _locked(connection: Connection, order: Order, history: History) -> Receipt:
+    ground = await footing(connection, lock_timeout_ms=order.lock_timeout_ms)
+    before = await measure(connection)
+    facts = await read_catalogue(connection, order.schemas)
+    done = _Done()
+    for script in order.plan.scripts:
+        await _one(connection, order, script, ground, done)
+    # What was put off until the commit fails here, while it can still be told.
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    after = await measure(connection)
+    await remove(connection, history, order.plan.versions)
+    now = await read_catalogue(connection, order.schemas)
+    _as_planned(order.plan, (before, after), (facts, now), done)
+    receipt = _receipt(order, done, now.fingerprint)
+    await receipts.save(connection, receipt)
+    return receipt
+
+
+async def _one(
+    connection: Connection,
+    order: Order,
+    script: Script,
+    ground: Footing,
+    done: _Done,
+) -> None:
+    """Keep what the script destroys, run it, and see what it left."""
+    order.notice(f"rolling back {script.version}")
+    planned = [one for one in order.plan.destroys if one.version == script.version]
+    kept = await archive(connection, script, planned, incident=order.incident)
+    watched = await watch(connection, script, planned, incident=order.incident)
+    await run(connection, script, ground)
+    rows = await collect(connection, script, watched)
+    await note_conversions(connection, kept)
+    await afresh(connection, ground)
+    done.kept.extend(kept)
+    done.watched.extend(watched)
+    done.rows.extend(rows)
+
+
+def _as_planned(
+    plan: SchemaPlan,
+    snapshots: tuple[Snapshot, Snapshot],
+    catalogues: tuple[Catalogue, Catalogue],
+    done: _Done,
+) -> None:
+    found = [
+        *differences(*snapshots, done.kept, done.watched, done.rows),
+        *_unplanned(plan, *catalogues),
+    ]
+    if plan.fingerprint is not None:
+        now = catalogues[1].fingerprint
+        found.extend(
+            f"the schema is not as recorded: {line}"
+            for line in now.differences(plan.fingerprint)
+        )
+    if found:
+        more = len(found) - SHOWN
+        shown = "; ".join(found[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        raise NotAsPlanned(f"The scripts did not do what was planned: {shown}.")
+
+
+def _unplanned(plan: SchemaPlan, before: Catalogue, after: Catalogue) -> Iterable[str]:
+    """What holds no rows; tables and columns are followed by their numbers."""
+    planned = {(one.kind, one.object) for one in plan.destroys}
+    for kind, name in destroyed(before, after):
+        if kind not in (*TABLES, "column") and (kind, name) not in planned:
+            yield f"the {kind} {name} was dropped, which was not planned"
+
+
+def _receipt(order: Order, done: _Done, fingerprint: Fingerprint) -> Receipt:
+    """Durations are filled in when they are known, after the commit."""
+    return Receipt(
+        incident=order.incident,
+        from_version=order.plan.from_version,
+        to_version=order.plan.to_version,
+        versions=order.plan.versions,
+        plan_sha256=order.plan.sha256,
+        backup_sha256=order.backup.sha256,
+        fingerprint_sha256=fingerprint.sha256,
+        fingerprint_compared=order.plan.fingerprint is not None,
+        destroyed=tuple(_measured(order.plan.destroys, done)),
+        archived=done.archived,
+        attempts=1,
+        waited=0.0,
+        stalled=0.0,
+        total=0.0,
+        committed_at=order.clock.now(),
+    )
+
+
+def _measured(planned: Iterable[Destroyed], done: _Done) -> Iterable[Destroyed]:
+    """The plan's objects with the values that they had when they were destroyed."""
+    values = {
+        (one.relation.oid, one.place): one.archived.rows if one.archived else 0
+        for one in done.kept
+    }
+    kept = {one.object: values[one.relation.oid, one.place] for one in done.kept}
+    for one in planned:
+        if one.kind not in ROWS.values():
+            holds = one.kind in (*TABLES, "column")
+            yield replace(one, rows=kept.get(one.object) if holds else None)
+    for changed in done.rows:
+        yield Destroyed(
+            object=changed.object,
+            kind=changed.kind,
+            version=changed.version,
+            rows=changed.rows,
+        )

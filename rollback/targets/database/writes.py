@@ -1,0 +1,230 @@
+"""The rows that a script changes are kept as they were, and as it leaves them.
+
+Which rows those are is known only while it runs: so triggers keep them, statement by
+statement, with the columns that the table has at that moment. They and their functions
+are gone before the commit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from rollback.errors import SchemaRefused
+from rollback.schema import Archived, Destroyed, Script
+from rollback.transactions import Connection
+
+from .archive import record
+from .names import Relation, describe
+from .store import EXACT_FUNCTION
+
+__all__ = ["ROWS", "Watched", "collect", "watch", "with_cascades"]
+
+ROWS = {"UPDATE": "updated", "DELETE": "deleted", "TRUNCATE": "truncated"}
+_CASCADES = """
+WITH RECURSIVE reached (oid) AS (
+  SELECT pg_catalog.to_regclass(name)::oid
+    FROM pg_catalog.unnest(%(tables)s::text[]) name
+  UNION
+  SELECT more.oid FROM reached CROSS JOIN LATERAL (
+    SELECT k.conrelid AS oid FROM pg_catalog.pg_constraint k
+     WHERE k.contype = 'f' AND k.confrelid = reached.oid
+       AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+    UNION
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = reached.oid
+    UNION
+    SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = reached.oid
+  ) more)
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name
+  FROM reached JOIN pg_catalog.pg_class c USING (oid)
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') ORDER BY 1
+"""
+_TABLE = """
+CREATE TABLE {archive} (
+    statement bigint NOT NULL, operation text NOT NULL,
+    columns text[] NOT NULL, old text[] NOT NULL, new text[])
+"""
+# A statement touches a row once, and both transition tables have it at the same place.
+_BODY = """
+DECLARE
+  number bigint := pg_catalog.nextval('rollback.archived_statements');
+  names text[];
+  shown text;
+BEGIN
+  SELECT pg_catalog.array_agg(a.attname ORDER BY a.attnum),
+         pg_catalog.string_agg(pg_catalog.format('%I::text', a.attname), ', '
+           ORDER BY a.attnum)
+    INTO names, shown
+    FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped
+     AND a.attgenerated = '';
+  IF TG_OP = 'UPDATE' THEN
+    EXECUTE pg_catalog.format('INSERT INTO {archive} SELECT $1, $2, $3, o.v, n.v'
+      ' FROM (SELECT pg_catalog.row_number() OVER () AS i, ARRAY[%1$s] AS v'
+      ' FROM old_rows) o JOIN (SELECT pg_catalog.row_number() OVER () AS i,'
+      ' ARRAY[%1$s] AS v FROM new_rows) n USING (i)', shown)
+      USING number, TG_OP, names;
+  ELSIF TG_OP = 'DELETE' THEN
+    EXECUTE pg_catalog.format('INSERT INTO {archive} SELECT $1, $2, $3, ARRAY[%s]'
+      ' FROM old_rows', shown) USING number, TG_OP, names;
+  ELSE
+    EXECUTE pg_catalog.format('INSERT INTO {archive} SELECT $1, $2, $3, ARRAY[%s]'
+      ' FROM ONLY %I.%I', shown, TG_TABLE_SCHEMA, TG_TABLE_NAME)
+      USING number, TG_OP, names;
+  END IF;
+  RETURN NULL;
+END
+"""
+_TRIGGERS = {
+    "UPDATE": "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS old_rows"
+    " NEW TABLE AS new_rows",
+    "DELETE": "AFTER DELETE ON {table} REFERENCING OLD TABLE AS old_rows",
+    "TRUNCATE": "BEFORE TRUNCATE ON {table}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A table with its triggers, and the number of its archive."""
+
+    relation: Relation
+    number: int
+
+
+async def with_cascades(
+    connection: Connection, tables: Sequence[str]
+) -> tuple[str, ...]:
+    """These tables, and those that a foreign key or a partition makes change along."""
+    if not tables:
+        return ()
+    cursor = await connection.execute(_CASCADES, {"tables": list(tables)})
+    return tuple([row["name"] for row in await cursor.fetchall()])
+
+
+async def watch(
+    connection: Connection,
+    script: Script,
+    destroys: Iterable[Destroyed],
+    *,
+    incident: str,
+) -> tuple[Watched, ...]:
+    """Put the triggers on the tables whose rows this script changes."""
+    kinds = frozenset(ROWS.values())
+    written = {
+        one.object
+        for one in destroys
+        if one.version == script.version and one.kind in kinds
+    }
+    names = await with_cascades(connection, sorted(written))
+    found = await describe(connection, names)
+    return tuple(
+        [
+            await _watch(connection, found[name], script.version, incident)
+            for name in names
+        ]
+    )
+
+
+async def _watch(
+    connection: Connection, relation: Relation, version: str, incident: str
+) -> Watched:
+    if relation.inherited:
+        raise SchemaRefused(
+            f"Other tables inherit from {relation.qualified}, whose rows the script "
+            f"of {version} changes: theirs could not be kept.",
+            mend="Change the rows of each table in a migration of its own, by hand.",
+        )
+    number = await record(
+        connection,
+        incident=incident,
+        version=version,
+        object=relation.qualified,
+        kind="rows",
+        table=relation.qualified,
+        key=list(relation.keys[0]) if relation.keys else [],
+        columns=[c.name for c in relation.columns if not c.generated],
+        types=[c.type for c in relation.columns if not c.generated],
+    )
+    name = sql.Identifier("rollback", f"archive_{number}")
+    await connection.execute(sql.SQL(_TABLE).format(archive=name))
+    await connection.execute(
+        sql.SQL(
+            "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"
+            " SECURITY DEFINER " + EXACT_FUNCTION + " AS {body}"
+        ).format(
+            function=_function(number),
+            body=sql.Literal(_BODY.replace("{archive}", f"rollback.archive_{number}")),
+        )
+    )
+    for operation, text in _TRIGGERS.items():
+        # A truncated table truncates its partitions, and each has a trigger.
+        if operation != "TRUNCATE" or relation.kind == "r":
+            await _trigger(connection, relation, number, operation, text)
+    return Watched(relation=relation, number=number)
+
+
+async def _trigger(
+    connection: Connection, relation: Relation, number: int, operation: str, text: str
+) -> None:
+    """ALWAYS: a script that says it is a replica is watched too."""
+    name = sql.Identifier(f"zzz_rollback_{number}_{operation.lower()}")
+    await connection.execute(
+        sql.SQL(
+            "CREATE TRIGGER {name} " + text + " EXECUTE FUNCTION {function}()"
+        ).format(name=name, table=relation.identifier, function=_function(number))
+    )
+    await connection.execute(
+        sql.SQL("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}").format(
+            table=relation.identifier, name=name
+        )
+    )
+
+
+async def collect(
+    connection: Connection, script: Script, watched: Sequence[Watched]
+) -> tuple[Archived, ...]:
+    """Take the triggers away, and say what they kept; empty archives go."""
+    kept: list[Archived] = []
+    for one in watched:
+        await connection.execute(
+            sql.SQL("DROP FUNCTION {} CASCADE").format(_function(one.number))
+        )
+        kept.extend(await _count(connection, script.version, one))
+    return tuple(kept)
+
+
+async def _count(
+    connection: Connection, version: str, one: Watched
+) -> tuple[Archived, ...]:
+    name = sql.Identifier("rollback", f"archive_{one.number}")
+    cursor = await connection.execute(
+        sql.SQL(
+            "SELECT operation, count(*) AS rows FROM {} GROUP BY 1 ORDER BY 1"
+        ).format(name)
+    )
+    counts = {row["operation"]: int(row["rows"]) for row in await cursor.fetchall()}
+    if not counts:
+        await connection.execute(sql.SQL("DROP TABLE {}").format(name))
+        await connection.execute(
+            "DELETE FROM rollback.archives WHERE number = %s", [one.number]
+        )
+    else:
+        await connection.execute(
+            "UPDATE rollback.archives SET rows = %s WHERE number = %s",
+            [sum(counts.values()), one.number],
+        )
+    return tuple(
+        Archived(
+            object=one.relation.qualified,
+            kind=ROWS[operation],
+            version=version,
+            rows=rows,
+            table=f"archive_{one.number}",
+        )
+        for operation, rows in counts.items()
+    )
+
+
+def _function(number: int) -> sql.Identifier:
+    return sql.Identifier("rollback", f"keep_{number}")
