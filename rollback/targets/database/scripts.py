@@ -11,11 +11,19 @@ from pathlib import Path
 
 from rollback.errors import SchemaRefused
 from rollback.schema import Script
+from rollback.transactions import Connection
 
 from .history import in_order
 from .lexer import Statement, Unclosed, statements
 
-__all__ = ["Statement", "forward", "load", "needs_no_transaction", "statements"]
+__all__ = [
+    "Statement",
+    "encoded",
+    "forward",
+    "load",
+    "needs_no_transaction",
+    "statements",
+]
 
 _DECLARED = re.compile(r"\s*--[ \t]*rollback:[ \t]*no-transaction[ \t]*(?:[\r\n]|\Z)")
 _VERSION = re.compile(r"\w[\w.\-]*", re.ASCII)
@@ -35,8 +43,8 @@ _CONTROL = (
     "SET LOCAL TRANSACTION",
     "SET SESSION CHARACTERISTICS",
 )
-_NEVER_IN_A_TRANSACTION = (
-    "VACUUM",
+# Not transactional, and of more than this database: no copy can show what they do.
+_NEVER = (
     "ALTER SYSTEM",
     "CREATE DATABASE",
     "DROP DATABASE",
@@ -44,10 +52,13 @@ _NEVER_IN_A_TRANSACTION = (
     "DROP TABLESPACE",
     "CREATE SUBSCRIPTION",
     "DROP SUBSCRIPTION",
+    "DISCARD ALL",
+)
+_NEVER_IN_A_TRANSACTION = (
+    "VACUUM",
     "REINDEX DATABASE",
     "REINDEX SCHEMA",
     "REINDEX SYSTEM",
-    "DISCARD ALL",
 )
 _CONCURRENTLY = re.compile(
     r"(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY\b"
@@ -108,6 +119,13 @@ def needs_no_transaction(statement: Statement) -> bool:
     )
 
 
+def encoded(text: str, connection: Connection) -> bytes:
+    """A statement as the connection's encoding has it: bytes are sent as they are."""
+    known = connection.info.encoding
+    # SQL_ASCII takes any bytes.
+    return text.encode("utf-8" if known == "ascii" else known)
+
+
 def _read(folder: Path, version: str) -> tuple[list[str], Script | None]:
     path = folder / f"rollback_{version}.sql"
     if _VERSION.fullmatch(version) is None:
@@ -157,6 +175,8 @@ def _of_statement(statement: Statement, script: Script) -> Iterator[tuple[int, s
         yield line, f"holds {control}: the transaction is the rollback's own"
     if re.match(r"COPY\b.* FROM STDIN\b", words):
         yield line, "copies from STDIN, which nobody sends"
+    if never := _begins(words, _NEVER):
+        yield line, f"holds {never}, which reaches beyond this database's schema"
     if script.transactional and needs_no_transaction(statement):
         shown = " ".join(statement.words[:3])
         problem = (
