@@ -9,11 +9,12 @@ from psycopg import Error
 from rollback.errors import BackupFailed, DatabaseUnreachable, RollbackError
 from rollback.transactions import Database
 
-__all__ = ["alone", "in_words", "speaking"]
+__all__ = ["WAITED", "alone", "in_words", "speaking"]
 
 # Classes of SQLSTATE: connection, sign-in, no such database, resources, shut down.
 UNREACHABLE = ("08", "28", "3D", "53", "57")
 CANCELLED = "57014"
+WAITED = "waited too long for a lock"
 
 Words = Callable[[re.Match[str]], tuple[str, str]]
 
@@ -110,7 +111,7 @@ def _versions(match: re.Match[str]) -> tuple[str, str]:
 
 def _lock(_: re.Match[str]) -> tuple[str, str]:
     return (
-        "pg_dump waited too long for a lock on a table.",
+        f"pg_dump {WAITED} on a table.",
         "Wait for the session that holds it, or end it; then run it again.",
     )
 

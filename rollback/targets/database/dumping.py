@@ -10,6 +10,7 @@ from anyio import Event, create_task_group, current_time, move_on_after, sleep
 from rollback.errors import BackupFailed
 from rollback.ports import Notice
 
+from .complaints import WAITED
 from .holder import APART, Held
 from .manifests import in_thread
 from .programs import Programs
@@ -50,16 +51,19 @@ class Dumping:
 
     async def _dump(self, folder: Path) -> None:
         schemas = [name for name in self.held.schemas if name != APART]
-        jobs = jobs_that_help(self.jobs, len(self.held.with_rows), self.held.bytes)
-        try:
-            await self._dump_schemas(folder, schemas, jobs)
-        except BackupFailed as error:
-            # A worker gives up where somebody waits to lock; the first session has
-            # its locks already.
-            if jobs == 1 or "lock" not in error.message:
-                raise
-            await in_thread(partial(shutil.rmtree, folder / DUMP))
-            await self._dump_schemas(folder, schemas, 1)
+        most = jobs_that_help(self.jobs, len(self.held.with_rows), self.held.bytes)
+        # A worker gives up at once where somebody waits to lock, and the first session
+        # does so in the end: alone, and again, it finds a gap.
+        for again, jobs in ((True, most), (True, 1), (False, 1)):
+            try:
+                await self._dump_schemas(folder, schemas, jobs)
+                break
+            except BackupFailed as error:
+                if not again or WAITED not in error.message:
+                    raise
+                await in_thread(
+                    partial(shutil.rmtree, folder / DUMP, ignore_errors=True)
+                )
         if APART in self.held.schemas:
             await self._pg_dump(
                 "--format=custom",
