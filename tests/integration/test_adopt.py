@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -28,7 +29,14 @@ NAMES = (
     "retention",
     "clock",
     "fingerprint key",
+    "database session",
+    "pg_dump",
+    "database rights",
+    "migrations",
+    "schema on record",
+    "backups",
 )
+SCRIPTS, SCHEMA = "record the rollback scripts", "record the schema"
 
 
 def changed(command: Command, **settings: str) -> Command:
@@ -67,6 +75,8 @@ def test_a_plan_writes_nothing_and_records_nothing(command: Command) -> None:
         "record what is live": "planned",
         "the first stable": "planned",
         "keep the last 10": "already",
+        SCRIPTS: "planned",
+        SCHEMA: "planned",
     }
     assert list(command.folder.iterdir()) == []
     assert command.run("history", "--json").document == []
@@ -152,6 +162,31 @@ def test_retention_is_not_changed_unasked(command: Command, fresh: Stack) -> Non
     assert findings(command.run("doctor", "--json"))["retention"] == "warning"
 
 
+def test_the_schema_is_adopted_once(
+    command: Command, fresh: Stack, tmp_path: Path
+) -> None:
+    """Hashes and fingerprint; a script that changed is named until it is forced."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(fresh.environment["ROLLBACK_MIGRATIONS"], scripts)
+    team = changed(command, ROLLBACK_MIGRATIONS=str(scripts))
+
+    first, again = (acts(team.run("init", "--yes", "--json")) for _ in range(2))
+    assert (first[SCRIPTS], first[SCHEMA]) == ("done", "done")
+    assert (again[SCRIPTS], again[SCHEMA]) == ("already", "already")
+
+    with (scripts / "rollback_002.sql").open("a") as script:
+        script.write("-- later\n")
+    changing = team.run("init", "--yes")
+    looked = findings(team.run("doctor", "--json"))
+    forced = acts(team.run("init", "--yes", "--force", "--json"))
+
+    assert "left     record the rollback scripts: changed since" in changing.stdout
+    assert "002" in changing.stdout
+    assert (looked["migrations"], looked["schema on record"]) == ("ok", "warning")
+    assert forced[SCRIPTS] == "done"
+    assert findings(team.run("doctor", "--json"))["schema on record"] == "ok"
+
+
 # -- doctor -------------------------------------------------------------------
 
 
@@ -180,6 +215,13 @@ def test_missing_settings_are_bad_input(tmp_path: Path) -> None:
         ({"SENTRY_AUTH_TOKEN": ""}, "sentry", "warning"),
         ({"SLACK_WEBHOOK_URL": ""}, "slack", "warning"),
         ({"ROLLBACK_FINGERPRINT_KEY": "hush"}, "fingerprint key", "warning"),
+        (
+            {"DATABASE_DIRECT_URL": "postgresql://a:hush@{nobody}/x"},
+            "database session",
+            "wrong",
+        ),
+        ({"ROLLBACK_POSTGRES_PROGRAMS": "/nowhere"}, "pg_dump", "wrong"),
+        ({"ROLLBACK_MIGRATIONS": "nowhere"}, "migrations", "warning"),
     ],
 )
 def test_each_thing_that_is_amiss_is_named(
