@@ -6,7 +6,7 @@ PostgreSQL, which puts some definitions into other words from version to version
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from rollback.schema import Fingerprint
@@ -64,9 +64,13 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """The facts of some schemas; of the others, which tables and columns there are."""
+    """The facts of some schemas; of the others, which tables and columns there are.
+
+    `partitions`: of each partition what it is one of, both by identity.
+    """
 
     facts: tuple[Fact, ...]
+    partitions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -88,6 +92,17 @@ class Catalogue:
         """What it goes with."""
         return self.by_identity.get(fact.parent) if fact.parent else None
 
+    def whole(self, fact: Fact) -> Fact | None:
+        """The partitioned table, or its column, that this one is a part of."""
+        if fact.kind == "table":
+            return self.by_identity.get(self.partitions.get(fact.identity, ""))
+        table = self.parent(fact)
+        if fact.kind != "column" or table is None:
+            return None
+        whole = self.by_identity.get(self.partitions.get(table.identity, ""))
+        name = fact.object.removeprefix(table.object)
+        return self.by_name.get(("column", f"{whole.object}{name}")) if whole else None
+
 
 async def read_catalogue(
     connection: Connection, schemas: Sequence[str], *, prepare: bool = False
@@ -104,8 +119,15 @@ async def read_catalogue(
     connection.prepare_threshold = threshold
     facts = [Fact(**row) for row in await cursor.fetchall()]
     await _set(connection, before)
-    known = {fact.identity: fact for fact in facts}
-    return Catalogue(facts=tuple(_with_comments(facts, known)))
+    known = {fact.identity: fact for fact in facts if fact.kind != "part"}
+    return Catalogue(
+        facts=tuple(_with_comments(facts, known)),
+        partitions={
+            fact.identity: fact.parent
+            for fact in facts
+            if fact.kind == "part" and fact.parent
+        },
+    )
 
 
 def destroyed(before: Catalogue, after: Catalogue) -> tuple[tuple[str, str], ...]:
@@ -115,12 +137,11 @@ def destroyed(before: Catalogue, after: Catalogue) -> tuple[tuple[str, str], ...
     name is there; a column whose values were converted to another type; a right, or a
     value of an enumerated type, that is gone; and any other object of which no object
     of its kind has the name now. What is only renamed is not. What went with something
-    that is named (the columns and indexes of a table) is not named itself.
+    that is named (columns and indexes of a table, its partitions) is not named itself.
     """
     found = set()
     for fact in before.facts:
-        parent = before.parent(fact)
-        if parent is not None and _gone(parent, before, after):
+        if _goes_along(fact, before, after):
             continue
         if _lost(fact, after) or _converted(fact, after):
             found.add((fact.kind, fact.object))
@@ -175,8 +196,10 @@ async def _set(
 
 def _with_comments(facts: list[Fact], known: Mapping[str, Fact]) -> Iterator[Fact]:
     for fact in facts:
-        if fact.kind != "comment":
+        if fact.kind not in {"comment", "part"}:
             yield fact
+        elif fact.kind == "part":
+            continue
         elif (about := known.get(fact.parent or "")) and not about.elsewhere:
             yield replace(fact, object=f"on {about.kind} {about.object}")
 
@@ -196,6 +219,13 @@ def _lost(fact: Fact, after: Catalogue) -> bool:
     if fact.identity in after.by_identity:
         return False
     return fact.kind in _HOLDERS or (fact.kind, fact.object) not in after.by_name
+
+
+def _goes_along(fact: Fact, before: Catalogue, after: Catalogue) -> bool:
+    parent, whole = before.parent(fact), before.whole(fact)
+    return (parent is not None and _gone(parent, before, after)) or (
+        whole is not None and (_gone(whole, before, after) or _converted(whole, after))
+    )
 
 
 def _gone(fact: Fact, before: Catalogue, after: Catalogue) -> bool:

@@ -101,6 +101,7 @@ SELECT 'constraint', object || '.' || quote_ident(conname),
   pg_get_constraintdef(k.oid), 'pg_constraint:' || k.oid, identity, NULL, false
   FROM relations r JOIN pg_constraint k ON conrelid = r.oid
  WHERE own AND contype IN ('p', 'u', 'x', 'c', 'f') AND conparentid = 0
+   AND (conislocal OR NOT relispartition)
 """
 _INDEXES = """
 SELECT 'index', (SELECT name FROM spaces WHERE oid = x.relnamespace) || '.'
@@ -173,6 +174,13 @@ SELECT 'statistics', s.name || '.' || quote_ident(stxname),
   FROM pg_statistic_ext x JOIN spaces s ON s.oid = stxnamespace WHERE own
 """
 
+# Not a fact: which table is a partition of which.
+_PARTS = """
+SELECT 'part', object, '', identity, 'pg_class:' || inhparent, NULL, false
+  FROM relations r JOIN pg_inherits ON inhrelid = r.oid
+ WHERE own AND relispartition
+"""
+
 RELATIONS = (
     _TABLES,
     _COLUMNS,
@@ -183,4 +191,5 @@ RELATIONS = (
     _SEQUENCES,
     _TRIGGERS,
     _POLICIES,
+    _PARTS,
 )

@@ -114,9 +114,9 @@ class Relations:
         )
 
     def reached(self, written: Iterable[Written]) -> tuple[Written, ...]:
-        """With the children of those tables, and with what foreign keys hand on.
+        """With what inherits from those tables, and what foreign keys hand on.
 
-        A partitioned table holds no rows: its partitions stand for it.
+        A partition goes with the partitioned table where that is written itself.
         """
         waiting, found = deque(written), dict[Written, None]()
         while waiting:
@@ -125,11 +125,21 @@ class Relations:
                 continue
             found[one] = None
             waiting.extend(self.handed.get(one, ()))
-            waiting.extend(
-                Written(identity=child, how=one.how)
-                for child in self.children.get(one.identity, ())
-            )
-        return tuple(one for one in found if one.identity not in self.partitioned)
+            if one.identity not in self.partitioned:
+                waiting.extend(self._below(one))
+        along = {
+            below
+            for one in found
+            if one.identity in self.partitioned
+            for below in self._below(one)
+        }
+        return tuple(one for one in found if one not in along)
+
+    def _below(self, one: Written) -> Iterator[Written]:
+        for child in self.children.get(one.identity, ()):
+            below = Written(identity=child, how=one.how)
+            yield below
+            yield from self._below(below)
 
 
 async def set_probe(connection: Connection) -> None:

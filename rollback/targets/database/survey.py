@@ -16,7 +16,16 @@ from rollback.transactions import Connection
 from .catalogue import Catalogue, read_catalogue
 from .history import History, read_history
 
-__all__ = ["Sizes", "Survey", "count", "holders", "read_sizes", "stall", "survey"]
+__all__ = [
+    "Sizes",
+    "Survey",
+    "Wanted",
+    "count",
+    "holders",
+    "read_sizes",
+    "stall",
+    "survey",
+]
 
 COUNT_SECONDS = 10.0
 TOTAL_SECONDS = 30.0
@@ -61,6 +70,18 @@ SELECT 'pg_class:' || l.relation AS identity, coalesce(l.pid, 0) AS pid,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A table's rows, or its column's values that are not null; names are quoted.
+
+    A partitioned table's rows are those of its partitions.
+    """
+
+    table: str
+    column: str | None = None
+    partitioned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """Production as it is, before anything is tried."""
 
@@ -96,20 +117,17 @@ async def survey(connection: Connection, schemas: Sequence[str]) -> Survey:
 
 
 async def count(
-    connection: Connection, wanted: Iterable[tuple[str, str | None]]
-) -> dict[tuple[str, str | None], int | None]:
-    """How many rows of a table, or values of its column, that are not null.
-
-    Names are quoted already. None where it takes too long or is not allowed.
-    """
+    connection: Connection, wanted: Iterable[Wanted]
+) -> dict[Wanted, int | None]:
+    """How many there are; None where counting takes too long or is not allowed."""
     await _read_only(connection)
     # Rows that a policy hides are destroyed too: an error is better than their absence.
     await connection.execute("SET LOCAL row_security = off")
     until = anyio.current_time() + TOTAL_SECONDS
-    found = {}
-    for table, column in wanted:
+    found: dict[Wanted, int | None] = {}
+    for one in wanted:
         left = min(COUNT_SECONDS, until - anyio.current_time())
-        found[table, column] = await _count(connection, table, column, left)
+        found[one] = await _count(connection, one, left)
     return found
 
 
@@ -158,14 +176,13 @@ async def _read_only(connection: Connection) -> None:
     await connection.execute("SET LOCAL transaction_read_only = on")
 
 
-async def _count(
-    connection: Connection, table: str, column: str | None, seconds: float
-) -> int | None:
+async def _count(connection: Connection, one: Wanted, seconds: float) -> int | None:
     if seconds <= 0:
         return None
-    query = sql.SQL("SELECT count({}) AS number FROM ONLY {}").format(
-        sql.SQL(column or "*"),  # type: ignore[arg-type] # quoted by the server
-        sql.SQL(table),  # type: ignore[arg-type]
+    query = sql.SQL("SELECT count({}) AS number FROM {} {}").format(
+        sql.SQL(one.column or "*"),  # the server has quoted the names
+        sql.SQL("" if one.partitioned else "ONLY"),
+        sql.SQL(one.table),
     )
     try:
         async with connection.transaction():

@@ -113,10 +113,10 @@ class _Run:
         Roles, for one, belong to the whole server, and so to production too.
         """
         async with connection.transaction(force_rollback=True):
-            await self._settle(connection, local=True)
             seen = _Seen(await read_relations(connection))
             catalogue = await self._catalogue(connection)
             for script in self.scripts:
+                await self._settle(connection, local=True)
                 await _in_transaction(connection, script)
                 catalogue = await self._see(connection, script, catalogue, seen)
             seen.lock(await take_locks(connection))
@@ -125,11 +125,11 @@ class _Run:
 
     async def apart(self, connection: Connection) -> Trial:
         """Each in a transaction of its own, or its statements in none."""
-        await self._settle(connection, local=False)
         async with connection.transaction():
             seen = _Seen(await read_relations(connection))
             catalogue = await self._catalogue(connection)
         for script in self.scripts:
+            await self._settle(connection, local=False)
             if script.transactional:
                 async with connection.transaction():
                     await _in_transaction(connection, script)
@@ -143,6 +143,8 @@ class _Run:
             return seen.trial(await read_relations(connection), ())
 
     async def _settle(self, connection: Connection, *, local: bool) -> None:
+        """No script finds what the one before has set, and each finds production's."""
+        await connection.execute("RESET ALL; RESET SESSION AUTHORIZATION; RESET ROLE")
         await connection.execute(
             "SELECT set_config('search_path', %(path)s, %(local)s),"
             " set_config('statement_timeout', %(limit)s, %(local)s)",
