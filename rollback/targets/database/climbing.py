@@ -121,9 +121,9 @@ class Climber:
             await self.ground.catalogue(),
             "Applied again, it does not make the same schema:",
         )
+        self.clean = stair.ok
         if stair.ok:
             stair = await self._refilled(stair, full, archived=bool(receipt.archived))
-        self.clean = stair.ok
         return stair
 
     def _compared(self, stair: Stair, before: Level, after: Level) -> Stair:
@@ -149,6 +149,7 @@ class Climber:
             back = sum(each.put_back for each in done.objects)
             stair, stayed = replace(stair, archived=back), _stayed(done)
         other = lost(full.values, (await self.ground.level()).values)
+        self.clean = not other
         if other and stayed:
             return replace(stair, warnings=(*stair.warnings, *stayed))
         if other:
