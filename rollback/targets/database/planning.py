@@ -5,9 +5,23 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollback.schema import SchemaPlan, SchemaRecord
+from anyio import to_thread
+
+from rollback.errors import NeedsConsent, SchemaRefused, UnknownVersion
+from rollback.schema import Fingerprint, SchemaPlan, SchemaRecord, Script
+from rollback.transactions import Database
+
+from .complaints import speaking
+from .footprint import Footprint, footprint
+from .history import History, in_order
+from .scripts import load
+from .survey import Survey, survey
+from .trial import Trial, try_scripts
 
 __all__ = ["Copies", "Planning", "make_plan"]
+
+ASK_SECONDS = 60.0
+SHOWN = 8
 
 Copies = Callable[[], AbstractAsyncContextManager[str]]
 """Makes a schema-only copy with the history's rows; its address while it is there."""
@@ -41,4 +55,192 @@ async def make_plan(
         DatabaseUnreachable: the database does not answer.
 
     """
-    raise NotImplementedError
+    database = Database(planning.url, statement_timeout_seconds=ASK_SECONDS)
+    with speaking(database, SchemaRefused):
+        now = await database.transaction(lambda c: survey(c, planning.schemas))
+    if now.history.current == to:
+        return None
+    versions = _above(now.history, to)
+    _check_session(now)
+    scripts = await to_thread.run_sync(load, planning.folder, versions)
+    notes = [*_notes_on_history(now.history)]
+    notes += _consents(scripts, records, to, accept)
+    trial = await _try(planning, scripts, now)
+    recorded = records[to].fingerprint if to in records else None
+    _check_history(trial, now.history)
+    _compare(now, trial, recorded, to)
+    with speaking(database, SchemaRefused):
+        found = await database.transaction(lambda c: footprint(c, trial, now))
+    _check_stall(found, planning.stall_limit_seconds, accept)
+    return SchemaPlan(
+        from_version=versions[0],
+        to_version=to,
+        scripts=scripts,
+        destroys=found.destroys,
+        written=found.written,
+        locks=found.locks,
+        stall_seconds=found.stall_seconds,
+        fingerprint=recorded,
+        notes=(*notes, *found.notes),
+    )
+
+
+def _above(history: History, to: str) -> tuple[str, ...]:
+    """What was applied after the target, the last one first."""
+    if history.current is None:
+        raise SchemaRefused(
+            f"{history.name} is empty: there is no migration to take back."
+        )
+    if to not in history.versions:
+        if in_order((to, history.current))[-1] == to:
+            raise SchemaRefused(
+                f"{to} is above the schema's version {history.current}: a rollback "
+                "only goes back.",
+                mend="Apply the migration as you usually do.",
+            )
+        raise UnknownVersion(
+            f"{to} is not in {history.name}, which knows "
+            f"{_some(tuple(reversed(history.versions)))}."
+        )
+    place = history.versions.index(to)
+    below, above = history.versions[:place], history.versions[place + 1 :]
+    _check_order(below, to, above)
+    return tuple(reversed(above))
+
+
+def _check_order(below: tuple[str, ...], to: str, above: tuple[str, ...]) -> None:
+    """What was applied later has to be the later version, from the target on.
+
+    The scripts were tested in the order of their versions. What was out of order before
+    the target stays as it is.
+    """
+    late = [version for version in above if in_order((version, to))[0] == version]
+    early = [version for version in below if in_order((version, to))[1] == version]
+    if late or early or in_order(above) != above:
+        raise SchemaRefused(
+            "Migrations were not applied in the order of their versions: "
+            f"{', '.join((*early, to, *above))} is the order from the database.",
+            mend="Take them back by hand, one by one, or choose a target above them.",
+        )
+
+
+def _check_session(now: Survey) -> None:
+    if not now.standard_strings:
+        raise SchemaRefused(
+            "standard_conforming_strings is off in this database: a script would be "
+            "read there in another way than it was checked.",
+            mend="Set it to on, which is PostgreSQL's default.",
+        )
+
+
+def _notes_on_history(history: History) -> tuple[str, ...]:
+    if history.ordered:
+        return ()
+    note = f"{history.name} does not record the order of application"
+    return (f"{note}: the versions stand for it.",)
+
+
+def _consents(
+    scripts: tuple[Script, ...],
+    records: Mapping[str, SchemaRecord],
+    to: str,
+    accept: frozenset[str],
+) -> list[str]:
+    """Hold the scripts against what was recorded; what was accepted becomes a note."""
+    changed = [
+        script.path.name
+        for script in scripts
+        if (record := records.get(script.version)) is not None
+        and record.script_sha256 not in {None, script.sha256}
+    ]
+    if changed:
+        raise SchemaRefused(
+            "These scripts are not those that were recorded when their versions were "
+            f"deployed: {', '.join(changed)}.",
+            mend="Put back the recorded ones, or record these once they are tested.",
+        )
+    said = []
+    if missing := _unrecorded(scripts, records, to):
+        said.append(("unrecorded", f"Nothing was recorded of {missing}."))
+    apart = [script.path.name for script in scripts if not script.transactional]
+    if apart:
+        names = ", ".join(apart)
+        sentence = f"{names} runs in no transaction: what it did when it stops stays."
+        said.append(("no-transaction", sentence))
+    for name, sentence in said:
+        if name not in accept:
+            raise NeedsConsent(sentence, accept=name)
+    return [f"{sentence} This was accepted." for _, sentence in said]
+
+
+def _unrecorded(
+    scripts: tuple[Script, ...], records: Mapping[str, SchemaRecord], to: str
+) -> str:
+    names = [
+        f"the script {script.path.name}"
+        for script in scripts
+        if (record := records.get(script.version)) is None
+        or record.script_sha256 is None
+    ]
+    if to not in records or records[to].fingerprint is None:
+        names.append(f"the schema at {to}, so that it cannot be compared")
+    return ", ".join(names)
+
+
+async def _try(planning: Planning, scripts: tuple[Script, ...], now: Survey) -> Trial:
+    async with planning.copies() as copy:
+        return await try_scripts(
+            copy,
+            scripts,
+            schemas=planning.schemas,
+            search_path=now.search_path,
+            seconds=planning.timeout_seconds,
+        )
+
+
+def _compare(now: Survey, trial: Trial, recorded: Fingerprint | None, to: str) -> None:
+    """What the scripts did to the copy, done to production's own fingerprint.
+
+    So what a copy cannot have (a role of another server) makes no difference here.
+    """
+    if recorded is None:
+        return
+    before, after = trial.first.fingerprint.lines, trial.last.fingerprint.lines
+    kept = set(now.catalogue.fingerprint.lines) - (set(before) - set(after))
+    expected = Fingerprint(lines=tuple(sorted(kept | (set(after) - set(before)))))
+    if differences := expected.differences(recorded):
+        raise SchemaRefused(
+            f"After the scripts the schema is not what was recorded at {to}: "
+            f"{_some(differences)}.",
+            mend="Mend the scripts, or undo what was changed by hand; - is what would "
+            "be missing, + what would be too much.",
+        )
+
+
+def _check_history(trial: Trial, history: History) -> None:
+    """The rows of the history are the rollback's own to remove."""
+    for effect in trial.effects:
+        table = effect.before.by_name.get(("table", history.name))
+        if table is None:
+            continue
+        written = any(one.identity == table.identity for one in effect.written)
+        if written or table.identity not in effect.after.by_identity:
+            raise SchemaRefused(
+                f"{effect.script.path.name} changes {history.name}, where the rollback "
+                "itself takes its version out.",
+                mend="Take that statement out of the script.",
+            )
+
+
+def _check_stall(found: Footprint, limit: float, accept: frozenset[str]) -> None:
+    if found.stall_seconds > limit and "stall" not in accept:
+        raise NeedsConsent(
+            f"Writers would wait for about {found.stall_seconds:g} s, and the limit "
+            f"is {limit:g} s.",
+            accept="stall",
+        )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

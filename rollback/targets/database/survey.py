@@ -1,8 +1,4 @@
-"""What is asked of production for a plan: it is read, and nothing is kept waiting.
-
-Seconds that writers will wait are estimated from bytes. The rates were measured with
-PostgreSQL 18 on two cores and a local disk, for rows of 60 to 200 bytes, and halved.
-"""
+"""What is asked of production for a plan: it is read, and nothing is kept waiting."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,17 +19,11 @@ __all__ = [
     "count",
     "holders",
     "read_sizes",
-    "stall",
     "survey",
 ]
 
 COUNT_SECONDS = 10.0
 TOTAL_SECONDS = 30.0
-
-STALL_AT_LEAST = 0.05
-ARCHIVED_BYTES_A_SECOND = 40e6
-REWRITTEN_BYTES_A_SECOND = 50e6
-READ_BYTES_A_SECOND = 200e6
 
 _SESSION = """
 SELECT current_setting('search_path') AS search_path,
@@ -154,22 +144,6 @@ async def holders(
         held = found.setdefault(row.pop("identity"), {})
         held[row["pid"]] = Holder(**row)
     return {identity: tuple(held.values()) for identity, held in found.items()}
-
-
-def stall(*, archived: float, rewritten: float, read: float) -> float:
-    """How many seconds writers will wait, from bytes.
-
-    Archived is what is kept of what is destroyed; rewritten are tables that get a new
-    file, with their indexes; read are tables that are scanned for either, for a new
-    index or for a new constraint.
-    """
-    seconds = (
-        STALL_AT_LEAST
-        + archived / ARCHIVED_BYTES_A_SECOND
-        + rewritten / REWRITTEN_BYTES_A_SECOND
-        + read / READ_BYTES_A_SECOND
-    )
-    return round(seconds, 2)
 
 
 async def _read_only(connection: Connection) -> None:
