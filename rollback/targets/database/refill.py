@@ -1,12 +1,68 @@
-"""Archived values put back, once their migration is applied again."""
+"""Archived values put back, once their migration is applied again.
 
+Nothing newer is overwritten. Triggers of the application stay silent meanwhile, as they
+did when the values went: what goes back is not written again, it comes back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from psycopg import Error, sql
+
+from rollback.errors import (
+    DatabaseUnreachable,
+    LockNotTaken,
+    NothingArchived,
+    SchemaRefused,
+)
 from rollback.ports import Notice
-from rollback.schema import Refilled
-from rollback.transactions import Database
+from rollback.schema import LeftOver, Refilled, RefilledObject
+from rollback.transactions import Connection, Database
+
+from .conversion import WRITTEN
+from .history import read_history
+from .locks import LOCKS_OF_WRITERS, claim, take
+from .names import Relation, describe
+from .ordering import parents_first
+from .parting import Archive, source
+from .putting import Outcome, put_back
+from .running import AGAIN, lost
+from .silence import muted
+from .store import EXACT
 
 __all__ = ["refill"]
 
 LOCK_TIMEOUT_MS = 2000
+_THERE = "SELECT to_regclass('rollback.archives') IS NOT NULL AS there"
+_ARCHIVES = """
+SELECT number, incident, version, object, kind, table_name, key_columns, columns, types,
+       rows, left_over, refilled_at IS NOT NULL AS refilled
+  FROM rollback.archives WHERE version = %s
+ ORDER BY max(number) OVER (PARTITION BY incident) DESC, number
+"""
+_MARK = """
+UPDATE rollback.archives
+   SET refilled_at = pg_catalog.clock_timestamp(), left_over = %s WHERE number = %s
+"""
+_WRITTEN = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute
+   WHERE attrelid = pg_catalog.to_regclass(%s) AND attname = %s) AS written
+"""
+_SEQUENCES = """
+SELECT pg_catalog.setval(s.name::regclass, s.top) FROM (
+  SELECT {name} AS name, max({column}) AS top FROM {table}) s
+ WHERE s.top > (SELECT coalesce(last_value, 0) FROM {sequence})
+"""
+
+
+@dataclass(slots=True)
+class _Refill:
+    """The archives, the tables that they belong to, and what became of them."""
+
+    archives: tuple[Archive, ...]
+    targets: dict[str, Relation] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 async def refill(
@@ -15,6 +71,7 @@ async def refill(
     *,
     notice: Notice,
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    schemas: Sequence[str] = ("public",),
 ) -> Refilled:
     """Put back what was archived of a version; nothing newer is overwritten.
 
@@ -24,4 +81,210 @@ async def refill(
         LockNotTaken: nothing was changed.
 
     """
-    raise NotImplementedError
+
+    async def work(connection: Connection) -> Refilled:
+        await claim(connection)
+        archives = await _archives(connection, version)
+        await _is_applied(connection, version, schemas)
+        await connection.execute(EXACT.encode())
+        return await _refill(connection, archives, notice, lock_timeout_ms)
+
+    try:
+        return await database.transaction(work)
+    except AGAIN as error:
+        table = error.diag.table_name or "a table"
+        raise LockNotTaken(
+            f"The lock on {table} was not to be had within {lock_timeout_ms} ms. "
+            "Nothing was changed."
+        ) from error
+    except (Error, OSError, TimeoutError) as error:
+        reason = f"{database.name}: {database.explain(error)}."
+        if lost(error):
+            raise DatabaseUnreachable(
+                f"{reason} A refill is done whole or not at all."
+            ) from error
+        raise SchemaRefused(f"{reason} Nothing was changed.") from error
+
+
+async def _archives(connection: Connection, version: str) -> tuple[Archive, ...]:
+    there = await (await connection.execute(_THERE)).fetchone()
+    rows = []
+    if there and there["there"]:
+        rows = await (await connection.execute(_ARCHIVES, [version])).fetchall()
+    if not rows:
+        raise NothingArchived(f"Nothing is archived of the version {version}.")
+    return tuple(Archive(**row) for row in rows)
+
+
+async def _is_applied(
+    connection: Connection, version: str, schemas: Sequence[str]
+) -> None:
+    history = await read_history(connection, schemas)
+    if version not in history.versions:
+        raise SchemaRefused(
+            f"The version {version} is not applied, so its tables and columns are not "
+            f"there: the database is at {history.current}.",
+            mend="Apply the migration again first.",
+        )
+
+
+async def _refill(
+    connection: Connection,
+    archives: tuple[Archive, ...],
+    notice: Notice,
+    lock_timeout_ms: int,
+) -> Refilled:
+    what = _Refill(archives=archives)
+    names = sorted({archive.table_name for archive in archives})
+    what.targets = await describe(connection, names)
+    order = await parents_first(connection, archives, what.targets)
+    waiting = [each for each in order if not each.refilled or each.left_over]
+    async with muted(connection, what.targets.values(), lock=LOCKS_OF_WRITERS) as (
+        locks,
+        mute,
+    ):
+        await take(
+            connection,
+            (*((name, "ROW EXCLUSIVE") for name in what.targets), *locks),
+            lock_timeout_ms=lock_timeout_ms,
+        )
+        await mute()
+        # What was put off until the commit fails at its row.
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        await _rounds(connection, what, waiting, notice)
+    for archive in waiting:
+        outcome = what.outcomes[archive.number]
+        await connection.execute(_MARK, [outcome.left_over, archive.number])
+    return _report(what)
+
+
+async def _rounds(
+    connection: Connection,
+    what: _Refill,
+    waiting: Sequence[Archive],
+    notice: Notice,
+) -> None:
+    """Again while rows go back: what was left may have needed them."""
+    while waiting:
+        put = 0
+        for archive in waiting:
+            notice(f"putting back {archive.object}")
+            outcome = await _one(connection, what, archive)
+            put += outcome.put_back
+            if before := what.outcomes.get(archive.number):
+                outcome.put_back += before.put_back
+                outcome.already = before.already
+            what.outcomes[archive.number] = outcome
+        left = [each for each in waiting if what.outcomes[each.number].left_over]
+        waiting = left if put else ()
+
+
+async def _one(connection: Connection, what: _Refill, archive: Archive) -> Outcome:
+    target = what.targets.get(archive.table_name)
+    if target is None:
+        return _nothing(archive, f"{archive.table_name} is not there")
+    if archive.kind == "sequence":
+        return await _sequence(connection, archive)
+    if archive.kind == "rows":
+        outcome = await _statements(connection, archive, target)
+    else:
+        missing = [name for name in archive.columns if not target.column(name)]
+        if missing and archive.kind == "column":
+            return _nothing(archive, f"{archive.object} is not there")
+        if missing:
+            what.notes.append(
+                f"{archive.table_name} has no column {', '.join(missing)} now: "
+                f"those values stay in rollback.archive_{archive.number}"
+            )
+        row = await (
+            await connection.execute(
+                _WRITTEN, [f"rollback.archive_{archive.number}", WRITTEN]
+            )
+        ).fetchone()
+        written = bool(row and row["written"])
+        outcome = await put_back(connection, source(archive, target, written=written))
+    await _move_sequences(connection, target)
+    return outcome
+
+
+def _nothing(archive: Archive, reason: str) -> Outcome:
+    return Outcome(left=[LeftOver(reason=reason, rows=archive.rows)])
+
+
+async def _statements(
+    connection: Connection, archive: Archive, target: Relation
+) -> Outcome:
+    """What a script wrote is taken back statement by statement, the last one first."""
+    cursor = await connection.execute(
+        sql.SQL(
+            "SELECT DISTINCT statement, operation, columns FROM {} ORDER BY 1 DESC"
+        ).format(archive.identifier)
+    )
+    outcome = Outcome()
+    for row in await cursor.fetchall():
+        part = source(
+            archive,
+            target,
+            written=False,
+            statement=row["statement"],
+            operation=row["operation"],
+            layout=row["columns"],
+        )
+        outcome.add(await put_back(connection, part))
+    return outcome
+
+
+async def _sequence(connection: Connection, archive: Archive) -> Outcome:
+    """It goes on where it was, unless it is further already."""
+    cursor = await connection.execute(
+        sql.SQL(
+            "SELECT pg_catalog.setval({name}, a.last_value::bigint,"
+            " a.is_called::bool) FROM {archive} a, {sequence} s"
+            " WHERE a.last_value::bigint > s.last_value"
+        ).format(
+            name=sql.Literal(archive.table_name),
+            archive=archive.identifier,
+            sequence=sql.SQL(archive.table_name),
+        )
+    )
+    return Outcome(put_back=cursor.rowcount, already=1 - cursor.rowcount)
+
+
+async def _move_sequences(connection: Connection, target: Relation) -> None:
+    """The next value that a column gives itself is behind those that came back."""
+    for column in target.columns:
+        cursor = await connection.execute(
+            "SELECT pg_catalog.pg_get_serial_sequence(%s, %s) AS name",
+            [target.qualified, column.name],
+        )
+        row = await cursor.fetchone()
+        if row and row["name"]:
+            await connection.execute(
+                sql.SQL(_SEQUENCES).format(
+                    name=sql.Literal(row["name"]),
+                    column=sql.Identifier(column.name),
+                    table=target.identifier,
+                    sequence=sql.SQL(row["name"]),
+                )
+            )
+
+
+def _report(what: _Refill) -> Refilled:
+    objects = []
+    for archive in what.archives:
+        outcome = what.outcomes.get(archive.number) or Outcome(already=archive.rows)
+        objects.append(
+            RefilledObject(
+                object=archive.object,
+                kind=archive.kind,
+                put_back=outcome.put_back,
+                already=outcome.already,
+                newer_kept=outcome.newer,
+                left=tuple(outcome.left),
+            )
+        )
+    return Refilled(
+        version=what.archives[0].version,
+        objects=tuple(objects),
+        notes=tuple(dict.fromkeys(what.notes)),
+    )

@@ -1,5 +1,6 @@
 """One script, run so that it cannot end the transaction or leave a setting behind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import Error, InterfaceError, OperationalError, sql
@@ -52,12 +53,15 @@ async def afresh(connection: Connection, ground: Footing) -> None:
         StepFailed: it is not: something in between has committed.
 
     """
+    await _afresh(connection, ground, ())
+
+
+async def _afresh(
+    connection: Connection, ground: Footing, first: Sequence[sql.Composable]
+) -> None:
+    """In one round trip with what is to be done first: locks are held meanwhile."""
     if connection.info.transaction_status is TransactionStatus.INTRANS:
-        query = sql.SQL(_AFRESH).format(
-            lock=sql.Literal(ground.lock_timeout),
-            statement=sql.Literal(ground.statement_timeout),
-            idle=sql.Literal(ground.idle),
-        )
+        query = sql.SQL(";").join((*first, _put_back(ground)))
         cursor = await connection.execute(query)
         while cursor.nextset():
             pass
@@ -71,6 +75,14 @@ async def afresh(connection: Connection, ground: Footing) -> None:
     )
 
 
+def _put_back(ground: Footing) -> sql.Composed:
+    return sql.SQL(_AFRESH).format(
+        lock=sql.Literal(ground.lock_timeout),
+        statement=sql.Literal(ground.statement_timeout),
+        idle=sql.Literal(ground.idle),
+    )
+
+
 async def run(connection: Connection, script: Script, ground: Footing) -> None:
     """Run it whole. Inside of a DO block the server itself refuses COMMIT and its like.
 
@@ -78,18 +90,16 @@ async def run(connection: Connection, script: Script, ground: Footing) -> None:
         SchemaRefused: it failed.
 
     """
-    await afresh(connection, ground)
     body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(script.text))
-    text = body.as_string(connection)
+    block = sql.SQL("DO {}").format(sql.Literal(body.as_string(connection)))
     try:
-        await connection.execute(sql.SQL("DO {}").format(sql.Literal(text)))
+        await _afresh(connection, ground, (_put_back(ground), block))
     except AGAIN:
         raise
     except Error as error:
         if lost(error):
             raise
         raise failed(script, error) from error
-    await afresh(connection, ground)
 
 
 def failed(script: Script, error: Error) -> SchemaRefused:

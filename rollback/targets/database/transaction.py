@@ -142,6 +142,7 @@ async def _locked(connection: Connection, order: Order, history: History) -> Rec
     done = _Done()
     for script in order.plan.scripts:
         await _one(connection, order, script, ground, done)
+    await afresh(connection, ground)
     # What was put off until the commit fails here, while it can still be told.
     await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     after = await measure(connection)
@@ -168,7 +169,6 @@ async def _one(
     await run(connection, script, ground)
     rows = await collect(connection, script, watched)
     await note_conversions(connection, kept)
-    await afresh(connection, ground)
     done.kept.extend(kept)
     done.watched.extend(watched)
     done.rows.extend(rows)
