@@ -16,4 +16,9 @@ pytest_plugins = [
     "steps.tracking",
     "steps.application",
     "steps.application_outcome",
+    "steps.recovery",
+    "steps.recovery_outcome",
+    "steps.schema",
+    "steps.schema_outcome",
+    "steps.backup",
 ]

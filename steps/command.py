@@ -59,6 +59,10 @@ class Running:
         """Wait until it has said something."""
         return self._spoke.wait(seconds)
 
+    def said(self) -> list[str]:
+        """What it has said to people so far."""
+        return list(self._lines)
+
     def result(self, *, seconds: float) -> Ran:
         """Wait for its end."""
         assert self.process.stdout

@@ -58,7 +58,9 @@ def gate_says_healthy(watch: Watch, story: Story, tell: Any) -> None:
 
 
 @then(
-    parsers.parse('the gate rolls v2 back by the row "{row}" for the response time'),
+    parsers.parse(
+        'the gate rolls {release:w} back by the row "{row}" for the response time'
+    ),
     target_fixture="rolled_back",
 )
 def rolled_back_for_response_time(
@@ -71,7 +73,9 @@ def rolled_back_for_response_time(
 
 
 @then(
-    parsers.parse('the gate rolls v2 back by the row "{row}" because of {code:w}'),
+    parsers.parse(
+        'the gate rolls {release:w} back by the row "{row}" because of {code:w}'
+    ),
     target_fixture="rolled_back",
 )
 def rolled_back_for_code(
@@ -106,26 +110,32 @@ def _rolled_back(watch: Watch, story: Story, row: str, tell: Any) -> None:
     assert story.incident["outcome"] == "restored", story.incident
 
 
-@then("v1 serves the site again, healthy from outside")
-def v1_serves(
-    fresh: Stack, outside: Outside, watch: Watch, story: Story, tell: Any
+@then(parsers.parse("{release:w} serves the site again, healthy from outside"))
+def serves_again(
+    fresh: Stack,
+    outside: Outside,
+    watch: Watch,
+    story: Story,
+    *,
+    release: str,
+    tell: Any,
 ) -> None:
     """Held against what was seen from outside, not against what the engine says."""
-    v1 = fresh.deployments["v1"]
+    good = fresh.deployments[release]
     injected = _injected_at(watch)
     _look(outside)
     steady = outside.wait_until(
-        lambda seen: all(s.healthy and s.deployment == v1 for s in seen[-4:]),
+        lambda seen: all(s.healthy and s.deployment == good for s in seen[-4:]),
         seconds=10,
     )
-    assert steady, f"not healthy by {v1}: {outside.samples[-4:]}"
-    story.restored_at = outside.restored_at(v1, after=injected)
+    assert steady, f"not healthy by {good}: {outside.samples[-4:]}"
+    story.restored_at = outside.restored_at(good, after=injected)
     assert story.restored_at, f"not restored: {outside.samples[-4:]}"
     decided = clocks.unix(watch.ruling["decided_at"])
     to_verdict, to_restored = decided - injected, story.restored_at - decided
     tell(
-        f"restored: v1 answers healthily from outside, {to_verdict:.1f} s from fault "
-        f"to verdict, {to_restored:.1f} s from verdict to restored"
+        f"restored: {release} answers healthily from outside, {to_verdict:.1f} s from "
+        f"fault to verdict, {to_restored:.1f} s from verdict to restored"
     )
     assert story.restored_at > injected
     assert 0 < to_verdict <= IDENTIFY, f"{to_verdict:.1f} s from fault to verdict"
@@ -187,7 +197,7 @@ def incident_recorded(command: Command, fresh: Stack, story: Story, tell: Any) -
     name = story.incident["incident"]
     shown = command.run("incidents", "show", name, "--json").document
     assert shown["outcome"] == "restored"
-    assert [s["status"] for s in shown["steps"]] == ["done"]
+    assert {s["status"] for s in shown["steps"]} == {"done"}
     said = _slack(fresh)
     assert any("Rolling back" in text for text in said), said
     assert any("is restored" in text and name in text for text in said), said
@@ -199,18 +209,20 @@ def _slack(stack: Stack) -> list[str]:
     return [str(message) for message in state["messages"]]
 
 
-@then("after healing v2 answers as before")
-def healed(watch: Watch, fresh: Stack, story: Story, tell: Any) -> None:
-    """The fault is taken out and seen to be gone, by the proxy and by v2 itself."""
+@then(parsers.parse("after healing {release:w} answers as before"))
+def healed(watch: Watch, fresh: Stack, story: Story, release: str, tell: Any) -> None:
+    """The fault is taken out and seen to be gone, by the proxy and by the release."""
     for fault in watch.faults:
         fault.heal()
         tell(f"healed: {fault.prove_healed().text}")
     story.fault = _fault(watch.faults[0])
     secret = fresh.environment["VERCEL_AUTOMATION_BYPASS_SECRET"]
-    url = f"{fresh.deployment_urls['v2']}/api/health"
+    url = f"{fresh.deployment_urls[release]}/api/health"
     said = _until_healthy(url, {"x-vercel-protection-bypass": secret})
-    assert said == "200", f"v2 is not healthy {HEALTHY_WITHIN:.0f} s after: {said}"
-    tell("v2 itself is healthy again")
+    assert said == "200", (
+        f"{release} is not healthy {HEALTHY_WITHIN:.0f} s after: {said}"
+    )
+    tell(f"{release} itself is healthy again")
 
 
 def _until_healthy(url: str, headers: dict[str, str]) -> str:

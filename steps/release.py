@@ -22,7 +22,7 @@ from .visitors import Visitors, visiting
 
 RATE = 20.0  # requests a second that the drill must run under, at least
 STEADY_SECONDS = 2.0
-MIGRATION = {"v1": "002", "v2": "003"}
+MIGRATION = {"v1": "002", "v2": "003", "v3": "006"}
 
 
 @dataclass(slots=True)
@@ -95,11 +95,11 @@ def visitors_come(visitors: Visitors) -> None:
     assert visitors.process.poll() is None, "the load ended at once"
 
 
-@given("v1 is the stable release")
-def v1_is_stable(command: Command, fresh: Stack) -> None:
+@given(parsers.parse("{release:w} is the stable release"))
+def is_stable(command: Command, fresh: Stack, release: str) -> None:
     """Recorded and probed by the command, as a pipeline would have done."""
-    _record(command, fresh, "v1")
-    probed = command.run("health", fresh.deployments["v1"], "--json")
+    _record(command, fresh, release)
+    probed = command.run("health", fresh.deployments[release], "--json")
     assert probed.code == 0, probed.stderr
 
 
@@ -126,13 +126,15 @@ def steady_state(visitors: Visitors, outside: Outside, watch: Watch, tell: Any) 
     tell(f"steady state: {rate:.0f} requests/s, none failed, healthy from outside")
 
 
-@given("the gate is watching v2")
-def gate_watches(command: Command, fresh: Stack, watch: Watch, tell: Any) -> None:
+@given(parsers.parse("the gate is watching {release:w}"))
+def gate_watches(
+    command: Command, fresh: Stack, watch: Watch, release: str, tell: Any
+) -> None:
     """Started as a pipeline starts it; it runs until it has decided and acted."""
-    v2 = fresh.deployments["v2"]
-    watch.running = command.start("gate", v2, "--window", "60s", "--json")
+    candidate = fresh.deployments[release]
+    watch.running = command.start("gate", candidate, "--window", "60s", "--json")
     assert watch.running.wait_for_a_word(seconds=15), "the gate says nothing"
-    tell("the gate watches v2")
+    tell(f"the gate watches {release}")
 
 
 def _record(command: Command, stack: Stack, release: str) -> None:
@@ -175,7 +177,7 @@ def lost_database(fresh: Stack, watch: Watch) -> None:
     watch.faults.append(fresh.faults.inject("refused", "v2", "postgres"))
 
 
-@when("Stripe no longer answers v2")
-def silent_stripe(fresh: Stack, watch: Watch) -> None:
-    """What v2 sends to Stripe is swallowed; nothing comes back."""
-    watch.faults.append(fresh.faults.inject("black_hole", "v2", "stripe"))
+@when(parsers.parse("Stripe no longer answers {release:w}"))
+def silent_stripe(fresh: Stack, watch: Watch, release: str) -> None:
+    """What it sends to Stripe is swallowed; nothing comes back."""
+    watch.faults.append(fresh.faults.inject("black_hole", release, "stripe"))
