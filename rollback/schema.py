@@ -219,6 +219,8 @@ class Receipt:
 
     Seconds: `waited` for locks in all attempts, `stalled` from the first lock of the
     attempt that succeeded until its commit, `total` for everything but the backup.
+    `apart`: versions whose scripts could not be in a transaction, committed statement
+    by statement; what is before and after them was committed by itself.
     """
 
     incident: str
@@ -236,6 +238,7 @@ class Receipt:
     stalled: float
     total: float
     committed_at: datetime
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

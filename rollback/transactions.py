@@ -20,7 +20,7 @@ from anyio import (
     move_on_after,
 )
 from anyio.lowlevel import checkpoint_if_cancelled
-from psycopg import AsyncConnection, Error, ProgrammingError
+from psycopg import AsyncConnection, Error, IsolationLevel, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
@@ -67,6 +67,11 @@ class Database:
         finally:
             await connection.close()
 
+    @property
+    def statement_seconds(self) -> float:
+        """How long one statement may take."""
+        return self._statement_seconds
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
         """A connection outside of a transaction, for what cannot be in one.
@@ -86,12 +91,16 @@ class Database:
 
     async def _connect(self) -> Connection:
         with fail_after(CONNECT_SECONDS + 1):
-            return await AsyncConnection.connect(
+            connection = await AsyncConnection.connect(
                 self._conninfo,
                 autocommit=True,
                 prepare_threshold=None,
                 row_factory=dict_row,
             )
+        # Whatever the database's default: what is read once a lock is had must be what
+        # was committed until then, and not what there was when the transaction began.
+        await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        return connection
 
     async def _guarded(
         self, connection: Connection, work: Callable[[Connection], Awaitable[T]]

@@ -12,8 +12,10 @@ from rollback.errors import (
     BackupFailed,
     DatabaseUnreachable,
     LockNotTaken,
+    RollbackError,
     SchemaBusy,
     SchemaRefused,
+    StepFailed,
 )
 from rollback.ports import Clock, Notice
 from rollback.schema import Backup, Holder, Receipt, SchemaPlan
@@ -21,7 +23,9 @@ from rollback.transactions import Connection, Database
 
 from . import receipts
 from .locks import claim, holders
+from .parted import joined, parted
 from .running import AGAIN, lost
+from .statements import refuse_destroying, run_apart
 from .transaction import Order, Progress, roll_back
 
 __all__ = ["apply"]
@@ -64,7 +68,45 @@ async def apply(
         notice=notice,
         clock=clock,
     )
-    return await _Attempts(database, order, attempts, jitter).run()
+    if all(script.transactional for script in plan.scripts):
+        return await _Attempts(database, order, attempts, jitter).run()
+    refuse_destroying(order)
+    return await _in_parts(database, order, attempts, jitter)
+
+
+async def _in_parts(
+    database: Database, order: Order, attempts: int, jitter: Callable[[], float]
+) -> Receipt:
+    """Each script that cannot be in a transaction by itself, the others as ever."""
+    done: list[Receipt] = []
+    try:
+        for part in parted(order):
+            if part.plan.scripts[0].transactional:
+                done.append(await _Attempts(database, part, attempts, jitter).run())
+            else:
+                done.append(await _apart(database, part))
+        return joined(order, done)
+    except RollbackError as error:
+        if not done:
+            raise
+        versions = ", ".join(v for receipt in done for v in receipt.versions)
+        raise StepFailed(
+            f"{versions} were rolled back and committed, and then: {error.message}",
+            mend="Mend what kept it, and run it again: it goes on from there.",
+        ) from error
+
+
+async def _apart(database: Database, order: Order) -> Receipt:
+    began = current_time()
+    try:
+        receipt = await run_apart(database, order)
+    except (Error, OSError, TimeoutError) as error:
+        raise DatabaseUnreachable(
+            f"{database.name}: {database.explain(error)}. The statements that were "
+            "done are journaled.",
+            mend="Run it again when the database answers: it goes on from there.",
+        ) from error
+    return replace(receipt, total=current_time() - began)
 
 
 @dataclass(slots=True)

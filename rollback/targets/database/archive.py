@@ -17,10 +17,11 @@ from rollback.transactions import Connection
 from .names import Column, Relation, describe, table_of
 from .store import EXACT
 
-__all__ = ["TABLES", "Kept", "archive", "record"]
+__all__ = ["HOLDERS", "TABLES", "Kept", "archive", "record"]
 
 TABLES = ("table", "sequence")
 COLUMN = "column"
+HOLDERS = (*TABLES, COLUMN)
 _RECORD = """
 INSERT INTO rollback.archives
   (incident, version, object, kind, table_name, key_columns, columns, types, rows)

@@ -7,6 +7,7 @@ may take `lock_timeout_ms`, and what was had is let go of again.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -17,7 +18,7 @@ from rollback.transactions import Connection
 from .names import Relation, describe
 from .store import CLAIM
 
-__all__ = ["LOCKS_OF_WRITERS", "claim", "holders", "mode", "take"]
+__all__ = ["LOCKS_OF_WRITERS", "claim", "claim_session", "holders", "mode", "take"]
 
 EXCLUSIVE = "ACCESS EXCLUSIVE"
 LOCKS_OF_WRITERS = "SHARE ROW EXCLUSIVE"
@@ -34,8 +35,10 @@ _MODES = (
 _ALTERED = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(%s) AS had"
+_CLAIM_SESSION = "SELECT pg_catalog.pg_try_advisory_lock(%s) AS had"
 _CLAIMED = """
-SELECT a.pid, a.application_name AS application, a.xact_start AS since
+SELECT a.pid, a.application_name AS application,
+       coalesce(a.xact_start, a.backend_start) AS since
   FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
    AND l.database = (SELECT oid FROM pg_catalog.pg_database
@@ -81,7 +84,16 @@ async def claim(connection: Connection) -> None:
         SchemaBusy: another session is.
 
     """
-    found = await (await connection.execute(_CLAIM, [CLAIM])).fetchone()
+    await _claim(connection, _CLAIM)
+
+
+async def claim_session(connection: Connection) -> None:
+    """The same until the connection ends, for what cannot be in a transaction."""
+    await _claim(connection, _CLAIM_SESSION)
+
+
+async def _claim(connection: Connection, query: LiteralString) -> None:
+    found = await (await connection.execute(query, [CLAIM])).fetchone()
     if found and found["had"]:
         return
     key = {"high": CLAIM >> 32, "low": CLAIM & 0xFFFFFFFF}

@@ -49,6 +49,7 @@ def _receipt(document: dict[str, Any]) -> Receipt:
         **facts
         | {
             "versions": tuple(document["versions"]),
+            "apart": tuple(document.get("apart", ())),
             "destroyed": tuple(Destroyed(**one) for one in document["destroyed"]),
             "archived": tuple(Archived(**one) for one in document["archived"]),
             "committed_at": datetime.fromisoformat(document["committed_at"]),

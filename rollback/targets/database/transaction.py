@@ -19,7 +19,7 @@ from rollback.schema import (
 from rollback.transactions import Connection
 
 from . import receipts
-from .archive import TABLES, Kept, archive
+from .archive import HOLDERS, TABLES, Kept, archive
 from .catalogue import Catalogue, destroyed, read_catalogue
 from .conversion import note_conversions
 from .destruction import Snapshot, differences, measure
@@ -30,7 +30,7 @@ from .running import Footing, afresh, footing, run
 from .store import ensure
 from .writes import ROWS, Watched, collect, watch, with_cascades
 
-__all__ = ["EXCLUSIVE", "Order", "roll_back"]
+__all__ = ["EXCLUSIVE", "Done", "Order", "Progress", "check", "receipt_of", "roll_back"]
 
 EXCLUSIVE = "ACCESS EXCLUSIVE"
 SHOWN = 12
@@ -60,7 +60,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class _Done:
+class Done:
     """What the scripts destroyed, and what was kept of it."""
 
     kept: list[Kept] = field(default_factory=list)
@@ -81,7 +81,7 @@ async def roll_back(
     history = await read_history(connection, order.schemas)
     if done := await _already(connection, order, history):
         return done
-    _check(history, order.plan)
+    check(history, order.plan)
     progress.locking = current_time()
     await take(
         connection,
@@ -91,7 +91,7 @@ async def roll_back(
     progress.locked = current_time()
     # Who had the locks until now may have been a migration.
     history = await read_history(connection, order.schemas)
-    _check(history, order.plan)
+    check(history, order.plan)
     await ensure(connection)
     progress.receipt = await _locked(connection, order, history)
     return progress.receipt
@@ -106,7 +106,8 @@ async def _already(
     return await receipts.find(connection, order.incident, order.plan.sha256)
 
 
-def _check(history: History, plan: SchemaPlan) -> None:
+def check(history: History, plan: SchemaPlan) -> None:
+    """Raises `SchemaRefused` where the history is not what the plan was made from."""
     count = len(plan.versions)
     *below, to = (plan.to_version, *history.versions)[: -count or None]
     newest = tuple(reversed(history.versions[len(history.versions) - count :]))
@@ -139,17 +140,18 @@ async def _locked(connection: Connection, order: Order, history: History) -> Rec
     ground = await footing(connection, lock_timeout_ms=order.lock_timeout_ms)
     before = await measure(connection)
     facts = await read_catalogue(connection, order.schemas)
-    done = _Done()
+    done = Done()
     for script in order.plan.scripts:
         await _one(connection, order, script, ground, done)
     await afresh(connection, ground)
     # What was put off until the commit fails here, while it can still be told.
     await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     after = await measure(connection)
-    await remove(connection, history, order.plan.versions)
+    if not await _went_along(connection, order.plan, history):
+        await remove(connection, history, order.plan.versions)
     now = await read_catalogue(connection, order.schemas)
     _as_planned(order.plan, (before, after), (facts, now), done)
-    receipt = _receipt(order, done, now.fingerprint)
+    receipt = receipt_of(order, now.fingerprint, done)
     await receipts.save(connection, receipt)
     return receipt
 
@@ -159,7 +161,7 @@ async def _one(
     order: Order,
     script: Script,
     ground: Footing,
-    done: _Done,
+    done: Done,
 ) -> None:
     """Keep what the script destroys, run it, and see what it left."""
     order.notice(f"rolling back {script.version}")
@@ -174,11 +176,25 @@ async def _one(
     done.rows.extend(rows)
 
 
+async def _went_along(
+    connection: Connection, plan: SchemaPlan, history: History
+) -> bool:
+    """Whether the first migration's script dropped the history, and may have."""
+    if len(history.versions) > len(plan.versions):
+        return False
+    name = history.identifier.as_string(connection)
+    cursor = await connection.execute(
+        "SELECT pg_catalog.to_regclass(%s) IS NULL AS gone", [name]
+    )
+    row = await cursor.fetchone()
+    return bool(row and row["gone"])
+
+
 def _as_planned(
     plan: SchemaPlan,
     snapshots: tuple[Snapshot, Snapshot],
     catalogues: tuple[Catalogue, Catalogue],
-    done: _Done,
+    done: Done,
 ) -> None:
     found = [
         *differences(*snapshots, done.kept, done.watched, done.rows),
@@ -200,11 +216,16 @@ def _unplanned(plan: SchemaPlan, before: Catalogue, after: Catalogue) -> Iterabl
     """What holds no rows; tables and columns are followed by their numbers."""
     planned = {(one.kind, one.object) for one in plan.destroys}
     for kind, name in destroyed(before, after):
-        if kind not in (*TABLES, "column") and (kind, name) not in planned:
+        if kind not in HOLDERS and (kind, name) not in planned:
             yield f"the {kind} {name} was dropped, which was not planned"
 
 
-def _receipt(order: Order, done: _Done, fingerprint: Fingerprint) -> Receipt:
+def receipt_of(
+    order: Order,
+    fingerprint: Fingerprint,
+    done: Done | None = None,
+    apart: tuple[str, ...] = (),
+) -> Receipt:
     """Durations are filled in when they are known, after the commit."""
     return Receipt(
         incident=order.incident,
@@ -215,17 +236,18 @@ def _receipt(order: Order, done: _Done, fingerprint: Fingerprint) -> Receipt:
         backup_sha256=order.backup.sha256,
         fingerprint_sha256=fingerprint.sha256,
         fingerprint_compared=order.plan.fingerprint is not None,
-        destroyed=tuple(_measured(order.plan.destroys, done)),
-        archived=done.archived,
+        destroyed=tuple(_measured(order.plan.destroys, done or Done())),
+        archived=done.archived if done else (),
         attempts=1,
         waited=0.0,
         stalled=0.0,
         total=0.0,
         committed_at=order.clock.now(),
+        apart=apart,
     )
 
 
-def _measured(planned: Iterable[Destroyed], done: _Done) -> Iterable[Destroyed]:
+def _measured(planned: Iterable[Destroyed], done: Done) -> Iterable[Destroyed]:
     """The plan's objects with the values that they had when they were destroyed."""
     values = {
         (one.relation.oid, one.place): one.archived.rows if one.archived else 0
@@ -234,7 +256,7 @@ def _measured(planned: Iterable[Destroyed], done: _Done) -> Iterable[Destroyed]:
     kept = {one.object: values[one.relation.oid, one.place] for one in done.kept}
     for one in planned:
         if one.kind not in ROWS.values():
-            holds = one.kind in (*TABLES, "column")
+            holds = one.kind in HOLDERS
             yield replace(one, rows=kept.get(one.object) if holds else None)
     for changed in done.rows:
         yield Destroyed(
