@@ -21,6 +21,7 @@ from .monitor import judge_recording
 from .parts import BY_OUTCOME
 from .parts import commands as parts
 from .recording import read_counts, replay
+from .recovery_command import commands as recovery
 from .render import Screen, deployment_document
 from .render_plan import plan_document, show_plan
 from .settings import Settings
@@ -370,7 +371,11 @@ async def smoke(settings: Settings, screen: Screen, *, url: str) -> int:
 
 # -- a part alone -------------------------------------------------------------
 
-for one in (*parts.commands.values(), *database.commands.values()):
+for one in (
+    *parts.commands.values(),
+    *database.commands.values(),
+    *recovery.commands.values(),
+):
     main.add_command(one)
 
 

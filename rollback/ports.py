@@ -177,8 +177,13 @@ class Restores(Protocol):
     async def rows(self, backup: Backup) -> tuple[TableRows, ...]:
         """How many rows each table of the backup's schemas has now."""
 
-    async def obstacle(self, backup: Backup, *, swap: bool) -> str | None:
-        """What keeps it from being restored in this way; None where nothing does."""
+    async def obstacle(
+        self, backup: Backup, *, swap: bool, another: bool
+    ) -> str | None:
+        """What keeps it from being restored in this way; None where nothing does.
+
+        `another` tells that another backup is taken before, which may push this out.
+        """
 
     async def restored(self, token: str) -> datetime | None:
         """When the recovery of this name has restored; None if it has not."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pytest_bdd import parsers, then
 
@@ -87,8 +88,8 @@ def kept_and_named(recovering: Recovering, where: str) -> None:
     schema, _, name = table.partition(".")
     with psycopg.connect(database) as connection:
         found = connection.execute(
-            psycopg.sql.SQL("SELECT count(*) FROM {}").format(
-                psycopg.sql.Identifier(schema, name)
+            sql.SQL("SELECT count(*) FROM {} WHERE name LIKE 'supplier %'").format(
+                sql.Identifier(schema, name)
             )
         )
         assert found.fetchone() == (1,)

@@ -123,10 +123,9 @@ async def until_it_waits(connection: psycopg.Connection[Any]) -> None:
     raise AssertionError("nobody waits for a lock")
 
 
-async def restore(restorer: Restorer, backup: Backup, **options: Any) -> str:
+async def restore(restorer: Restorer, backup: Backup, *, swap: bool = False) -> str:
     """By a recovery named rec-1."""
-    asked = {"token": "rec-1", "swap": False, "notice": print} | options
-    return await restorer.restore(backup, **asked)
+    return await restorer.restore(backup, token="rec-1", swap=swap, notice=print)
 
 
 async def test_in_place_the_damage_is_undone_and_nothing_is_destroyed(
@@ -280,11 +279,12 @@ async def test_a_backup_that_the_next_one_would_push_out_is_refused(
     del connection
     first, second, _ = [await taken(backups) for _ in range(3)]
 
-    assert await restorer.obstacle(second, swap=False) is None
-    refused = await restorer.obstacle(first, swap=False)
+    assert await restorer.obstacle(second, swap=False, another=True) is None
+    refused = await restorer.obstacle(first, swap=False, another=True)
 
     assert refused is not None
     assert "only 3 are kept" in refused
+    assert await restorer.obstacle(first, swap=False, another=False) is None
 
 
 # -- a new database in the old one's place --------------------------------------
@@ -321,7 +321,7 @@ async def test_a_new_database_takes_the_place_and_the_old_one_stays(
     backup = await taken(backups)
     connection.execute(DAMAGE)
     with other_databases(server, database) as beside:
-        assert await restorer.obstacle(backup, swap=True) is None
+        assert await restorer.obstacle(backup, swap=True, another=True) is None
         said = await restore(restorer, backup, swap=True)
 
         (kept,) = databases(beside, f"{name}_before_%")
@@ -362,8 +362,8 @@ async def test_a_database_with_more_in_it_than_the_backup_is_not_swapped(
     backup = await taken(backups)
     connection.execute("CREATE SCHEMA auth CREATE TABLE users (id int)")
 
-    refused = await restorer.obstacle(backup, swap=True)
+    refused = await restorer.obstacle(backup, swap=True, another=True)
 
     assert refused is not None
     assert "auth" in refused
-    assert await restorer.obstacle(backup, swap=False) is None
+    assert await restorer.obstacle(backup, swap=False, another=True) is None

@@ -87,10 +87,12 @@ class Restorer:
         """When this recovery has restored; see the port."""
         return await self._ask(lambda c: _marked(c, token), LOOK_SECONDS)
 
-    async def obstacle(self, backup: Backup, *, swap: bool) -> str | None:
+    async def obstacle(
+        self, backup: Backup, *, swap: bool, another: bool
+    ) -> str | None:
         """Why it could not be restored in this way; see the port."""
         newest = [known.name for known in (await self.backups())[: self.kept - 1]]
-        if backup.name not in newest:
+        if another and backup.name not in newest:
             return (
                 f"{backup.name} would be removed by the backup that is taken now: only "
                 f"{self.kept} are kept (ROLLBACK_BACKUPS_KEPT)."

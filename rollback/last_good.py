@@ -1,0 +1,135 @@
+"""The last good deployment live again, as a step of a recovery: by the engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .engine import Engine
+from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
+from .model import HealthStatus, Incident, Outcome, Step
+from .ports import Database, Notice
+from .schema import Backup, Fingerprint, Receipt, SchemaPlan
+from .targets.state import Safe
+from .track import KEPT
+
+__all__ = ["BackedUp", "LastGood", "not_passed"]
+
+FINE = (Outcome.RESTORED, Outcome.NOTHING_TO_DO)
+
+
+async def not_passed(engine: Engine) -> tuple[str, ...]:
+    """The parts of which something is live that is not known to have passed.
+
+    The API only where something of it is recorded: else nothing is known of it at all.
+    """
+    parts = []
+    for name in ("application", *(("api",) if engine.api else ())):
+        known = engine.alone(name).preparation.deployments
+        live = await known.ledger.find(await known.live(), known.environment)
+        passed = live and live.health_check_status is HealthStatus.PASSING
+        if not passed and (live or name == "application"):
+            parts.append(name)
+    return tuple(parts)
+
+
+@dataclass(slots=True, kw_only=True)
+class LastGood:
+    """Lets the engine roll back whatever is live and has not passed.
+
+    `token` names the recovery, and stands in the reason of what it does: so what an
+    earlier run of the same recovery has left open is known as its own.
+    """
+
+    engine: Engine
+    token: str
+    notice: Notice
+    name: str = "last-good"
+    _ended: Incident | None = field(default=None, init=False)
+
+    async def check(self, step: Step) -> bool:  # noqa: ARG002 - the port's
+        """Whether what is live has passed."""
+        return not await not_passed(self.engine)
+
+    async def apply(self, step: Step, *, reason: str) -> str:  # noqa: ARG002 - the port's
+        """Roll back, as a rollback by hand does; it is an incident of its own."""
+        why = f"{reason} (recovery {self.token})"
+        parts = await self._parts()
+        try:
+            self._ended = await self.engine.roll_back(reason=why, only=parts)
+        except AlreadyRollingBack:
+            if not await self._end_own():
+                raise
+            self._ended = await self.engine.roll_back(reason=why, only=parts)
+        if self._ended.outcome not in FINE:
+            raise StepFailed(f"{self._ended.id}: {self._ended.detail}")
+        return self._ended.detail
+
+    async def verify(self, step: Step) -> str:  # noqa: ARG002 - the port's
+        """It was measured from outside by the rollback itself."""
+        if self._ended is None:
+            raise StepFailed
+        return f"{self._ended.id}: {self._ended.detail}"
+
+    async def _parts(self) -> Sequence[str]:
+        try:
+            return await not_passed(self.engine)
+        except LedgerUnreachable:
+            return ("application",)
+
+    async def _end_own(self) -> bool:
+        """Close what a killed run of this recovery has left open; whether it did.
+
+        That run is dead: the recovery's own claim was free.
+        """
+        found = False
+        known = await self.engine.ledger.incidents(
+            self.engine.policy.environment, limit=KEPT
+        )
+        for one in known:
+            if one.outcome is None and self.token in one.reason:
+                self.notice(f"{one.id} was cut short, and is begun anew")
+                cut = replace(
+                    one, outcome=Outcome.ESCALATED, detail="cut short and begun anew"
+                )
+                await self.engine.ledger.save_incident(cut)
+                found = True
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """A database that has been backed up a moment ago (port `Database`)."""
+
+    database: Database
+    safe: Safe
+
+    async def back_up(self, label: str, *, notice: Notice) -> Backup:
+        """The backup that there is; a new one where there is none."""
+        if self.safe.taken:
+            return self.safe.taken
+        return await self.database.back_up(label, notice=notice)
+
+    async def version(self) -> str | None:
+        """As the database says."""
+        return await self.database.version()
+
+    async def plan(self, to: str, *, accept: frozenset[str]) -> SchemaPlan | None:
+        """As the database says."""
+        return await self.database.plan(to, accept=accept)
+
+    async def rehearse(
+        self, plan: SchemaPlan, backup: Backup, *, notice: Notice
+    ) -> None:
+        """As the database does."""
+        await self.database.rehearse(plan, backup, notice=notice)
+
+    async def roll_back(
+        self, plan: SchemaPlan, backup: Backup, *, incident: str, notice: Notice
+    ) -> Receipt:
+        """As the database does."""
+        return await self.database.roll_back(
+            plan, backup, incident=incident, notice=notice
+        )
+
+    async def fingerprint(self) -> Fingerprint:
+        """As the database says."""
+        return await self.database.fingerprint()
