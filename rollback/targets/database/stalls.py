@@ -10,11 +10,13 @@ from .trial import Trial
 
 __all__ = ["Counts", "Work", "seconds", "work"]
 
-# Measured with PostgreSQL 18 on two cores and a local disk, and halved.
+# The slowest that were measured: PostgreSQL 18, a million rows of 70 and 190 bytes, two
+# busy cores, a local disk. The others: archived 50 to 114 MB/s, rewritten 78, read 360
+# (for an index) to 1000 (for a constraint).
 AT_LEAST = 0.05
-ARCHIVED_BYTES_A_SECOND = 40e6
-REWRITTEN_BYTES_A_SECOND = 50e6
-READ_BYTES_A_SECOND = 200e6
+ARCHIVED_BYTES_A_SECOND = 30e6
+REWRITTEN_BYTES_A_SECOND = 45e6
+READ_BYTES_A_SECOND = 150e6
 
 # A row of an archive beside the value: its header and the columns of a key.
 BESIDE_A_VALUE = 60
