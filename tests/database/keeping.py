@@ -102,5 +102,10 @@ def with_catch(folder: Path, programs: Path, catch: str) -> Path:
     return folder
 
 
+def entries(folder: Path) -> list[str]:
+    """What is in a folder that may not exist."""
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
 def ignored(text: str) -> None:
     """A notice that nobody reads."""

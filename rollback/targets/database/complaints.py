@@ -124,6 +124,7 @@ KNOWN: tuple[tuple[str, Words], ...] = (
     (r"(No space left on device|File too large|Disk quota exceeded)", _disk_full),
     (r"row-level security policy for table \"?([^\"\n]+)\"?", _row_security),
     (r"(permission denied [^\n]+|must be (?:owner|superuser)[^\n]*)", _denied),
+    (r"(failed to get data for sequence [^;]+); user may lack", _denied),
     (r"server version: (\S+); pg_dump version: (\S+)", _versions),
     (r"due to lock timeout|could not obtain lock", _lock),
     (r"invalid snapshot identifier|could not import the requested", _snapshot),

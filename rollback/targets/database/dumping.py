@@ -93,9 +93,10 @@ class Dumping:
         """Count the rows, then see to it that the snapshot lives to the end."""
         await self.held.count()
         while not ended.is_set():
+            await self.held.check()
             with move_on_after(TELL_SECONDS):
                 await ended.wait()
-            await self.held.check()
+        await self.held.check()
 
     async def _tell(self, folder: Path, notice: Notice) -> None:
         began = current_time()
