@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -80,7 +81,9 @@ class Screen:
         """A table on a terminal, tab-separated lines in a pipe."""
         if not self._console.is_terminal:
             for row in rows:
-                self._console.print(Text("\t".join(row)))
+                # As text, its tabs would be printed as spaces.
+                line = Segment("\t".join(row) + "\n")
+                self._console.print(Segments([line]), end="")
             return
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:

@@ -259,10 +259,13 @@ class _Kept:
         try:
             return await self._keeping(self.schema.apply(step, reason=reason))
         except Unreachable as error:
-            if await self.check(step):
-                self.error = None
-                return f"{error.message} It was committed all the same."
-            raise
+            done = False
+            with suppress(RollbackError):
+                done = await self.schema.check(step)
+            if not done:
+                raise
+            self.error = None
+            return f"{error.message} It was committed all the same."
 
     async def verify(self, step: Step) -> str:
         """As the schema says."""
