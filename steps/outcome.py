@@ -111,14 +111,8 @@ def _rolled_back(watch: Watch, story: Story, row: str, tell: Any) -> None:
 
 
 @then(parsers.parse("{release:w} serves the site again, healthy from outside"))
-def serves_again(
-    fresh: Stack,
-    outside: Outside,
-    watch: Watch,
-    story: Story,
-    *,
-    release: str,
-    tell: Any,
+def serves_again(  # noqa: PLR0917 - fixtures, which are passed by name
+    fresh: Stack, outside: Outside, watch: Watch, story: Story, release: str, tell: Any
 ) -> None:
     """Held against what was seen from outside, not against what the engine says."""
     good = fresh.deployments[release]
