@@ -12,6 +12,7 @@ from .measures import MemoryErrors, MemorySource
 from .outside import MemoryChannel, MemorySite, SiteRequest
 from .platform import MemoryPlatform
 from .project import MemoryProject
+from .restores import MemoryRestores
 
 __all__ = [
     "AnyioClock",
@@ -26,6 +27,7 @@ __all__ = [
     "MemoryLedger",
     "MemoryPlatform",
     "MemoryProject",
+    "MemoryRestores",
     "MemorySite",
     "MemorySource",
     "SiteRequest",
