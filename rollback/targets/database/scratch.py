@@ -19,7 +19,7 @@ from .manifests import in_thread
 from .programs import Programs
 from .surroundings import ensure_extensions, ensure_publications, surroundings
 
-__all__ = ["copy_schema", "make_room", "own_entries", "quoted", "scratch"]
+__all__ = ["copy_schema", "own_entries", "quoted", "scratch"]
 
 PREFIX = "rollback_scratch_"
 SECONDS = 60.0
@@ -87,7 +87,6 @@ async def copy_schema(
         if history:
             dumps.append(await _dump_rows(programs, source_url, Path(folder), *history))
         with _in_words(target):
-            await target.transaction(lambda c: make_room(c, wanted))
             await target.transaction(lambda c: ensure_extensions(c, around))
         for dump in dumps:
             entries = await own_entries(programs, dump, target_url, Path(folder))
@@ -146,10 +145,11 @@ def quoted(name: str) -> str:
 
 
 async def own_entries(programs: Programs, dump: Path, url: str, place: Path) -> str:
-    """The option that leaves out the default privileges of other people's roles.
+    """The option that leaves out what is there already, and what others alone may set.
 
-    A platform's own roles have some in the application's schemas, and only they may
-    set them: one such entry would end the whole restore.
+    A platform's own roles have default privileges in the application's schemas: one
+    such entry would end the whole restore. The schema public is as initdb has made it,
+    and a dump has only what differs from that: made anew it would have no grants.
     """
     said = bytearray()
     await programs.run("pg_restore", "--list", str(dump), take=said.extend)
@@ -160,7 +160,8 @@ async def own_entries(programs: Programs, dump: Path, url: str, place: Path) -> 
     lines = [
         line
         for line in said.decode(errors="surrogateescape").splitlines()
-        if line.split(" ")[3:5] != ["DEFAULT", "ACL"] or line.endswith(ends)
+        if line.split(" ")[3:6] != ["SCHEMA", "-", "public"]
+        and (line.split(" ")[3:5] != ["DEFAULT", "ACL"] or line.endswith(ends))
     ]
     listed = place / f"{dump.name}.entries"
     text = "\n".join([*lines, ""]).encode(errors="surrogateescape")
@@ -173,12 +174,6 @@ async def _own_roles(connection: Connection) -> list[str]:
         "SELECT rolname AS name FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')"
     )
     return [row["name"] for row in await found.fetchall()]
-
-
-async def make_room(connection: Connection, schemas: tuple[str, ...]) -> None:
-    """Before a restore: a new database has a schema public, and the dump makes one."""
-    if "public" in schemas:
-        await connection.execute("DROP SCHEMA IF EXISTS public")
 
 
 async def _drop_left(keeper: Connection) -> None:
