@@ -56,10 +56,12 @@ class Climber:
     """Climbs the versions on one ground, oldest first.
 
     It is not `clean` after one that left something else behind than it should have.
+    `reached` is what there is after the last one, where that is known.
     """
 
     ground: Ground
     clean: bool = True
+    reached: Level | None = None
 
     async def rise(self, version: str) -> None:
         """Apply a version that was climbed on another ground, and seed it."""
@@ -70,7 +72,8 @@ class Climber:
     async def stair(self, version: str) -> Stair:
         """Take one version up, down and up again."""
         self.ground.notice(f"{version}: up, down and up again")
-        before = await self.ground.level()
+        before = self.reached or await self.ground.level()
+        self.reached = None
         stair = Stair(
             version=version,
             tables=len(before.tables),
@@ -102,10 +105,11 @@ class Climber:
 
     async def _back(self, stair: Stair, before: Level, new: Catalogue) -> Stair:
         """Down, and up again where that went well."""
-        full = await self.ground.level()
+        full = await self.ground.level(new)
         try:
             receipt = await self.ground.down(stair.version)
         except (Error, RollbackError) as error:
+            self.reached = full
             return _with(
                 stair, "down", f"It cannot be taken back: {first_line(error)}."
             )
@@ -115,16 +119,13 @@ class Climber:
         except (Error, RollbackError) as error:
             said = f"It cannot be applied again: {first_line(error)}."
             return self._spoilt(stair, "again", said)
-        stair = _schema(
-            stair,
-            new,
-            await self.ground.catalogue(),
-            "Applied again, it does not make the same schema:",
-        )
+        again = await self.ground.catalogue()
+        said = "Applied again, it does not make the same schema:"
+        stair = _schema(stair, new, again, said)
         self.clean = stair.ok
-        if stair.ok:
-            stair = await self._refilled(stair, full, archived=bool(receipt.archived))
-        return stair
+        if not stair.ok:
+            return stair
+        return await self._refilled(stair, full, again, archived=bool(receipt.archived))
 
     def _compared(self, stair: Stair, before: Level, after: Level) -> Stair:
         said = "Its rollback does not give the schema back (- lacking, + left over):"
@@ -139,7 +140,9 @@ class Climber:
         )
         return replace(stair, warnings=(*stair.warnings, *order))
 
-    async def _refilled(self, stair: Stair, full: Level, *, archived: bool) -> Stair:
+    async def _refilled(
+        self, stair: Stair, full: Level, again: Catalogue, *, archived: bool
+    ) -> Stair:
         """See that the values which the rollback took away are there again."""
         stayed: tuple[str, ...] = ()
         if archived:
@@ -148,7 +151,8 @@ class Climber:
             )
             back = sum(each.put_back for each in done.objects)
             stair, stayed = replace(stair, archived=back), _stayed(done)
-        other = lost(full.values, (await self.ground.level()).values)
+        self.reached = await self.ground.level(again)
+        other = lost(full.values, self.reached.values)
         self.clean = not other
         if other and stayed:
             return replace(stair, warnings=(*stair.warnings, *stayed))

@@ -91,13 +91,13 @@ class Ground:
         if not any(MAKES_HISTORY.search(text) for text in texts):
             await self._run(HISTORY)
 
-    async def level(self) -> Level:
-        """The schema and the values as they are now."""
+    async def level(self, catalogue: Catalogue | None = None) -> Level:
+        """The schema, where it is not known already, and the values as they are now."""
 
         async def read(connection: Connection) -> Level:
             tables = await self.tables(connection)
             return Level(
-                catalogue=await read_catalogue(connection, self.schemas),
+                catalogue=catalogue or await read_catalogue(connection, self.schemas),
                 tables=tables,
                 values=await read_values(connection, tables),
             )
