@@ -110,7 +110,7 @@ async def test_a_restore_that_is_not_complete_is_an_error(
 async def test_what_cannot_be_restored_leaves_nothing(
     database: str, server: str, tmp_path: Path, programs_folder: Path
 ) -> None:
-    """Where something is in the way, the one transaction is taken back."""
+    """A database that is not empty is refused, and keeps what it has."""
     run(database, SHOP)
     backups = keeper(database, tmp_path, programs_folder)
     backup = await backups.take("x", ignored)

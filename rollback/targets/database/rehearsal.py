@@ -2,7 +2,7 @@
 
 from anyio import current_time
 
-from rollback.errors import NotAsPlanned, SchemaRefused
+from rollback.errors import NotAsPlanned, SchemaRefused, StepFailed
 from rollback.ports import Clock, Notice
 from rollback.schema import Backup, Receipt, SchemaPlan
 from rollback.transactions import Database
@@ -60,7 +60,7 @@ async def rehearse(
                     notice=lambda text: notice(f"rehearsing: {text}"),
                     clock=clock,
                 )
-        except SchemaRefused as error:
+        except (SchemaRefused, StepFailed) as error:
             raise NotAsPlanned(
                 f"The rehearsal failed, and production is untouched: {error.message}",
                 mend=error.mend,
