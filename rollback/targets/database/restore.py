@@ -16,7 +16,7 @@ from .complaints import speaking
 from .dumping import jobs_that_help
 from .manifests import in_thread, writing
 from .programs import Programs
-from .scratch import own_entries
+from .scratch import own_entries, require_room
 from .surroundings import (
     SURROUNDINGS,
     Surroundings,
@@ -47,6 +47,7 @@ async def restore(
     database = Database(url, statement_timeout_seconds=LONG_SECONDS)
     around = await _around(folder)
     with speaking(database):
+        await database.transaction(partial(require_room, schemas=backup.schemas))
         await database.transaction(partial(ensure_extensions, wanted=around))
     await _run(folder / DUMP, backup, url, programs=programs, jobs=jobs)
     with speaking(database):

@@ -19,7 +19,7 @@ from .manifests import in_thread
 from .programs import Programs
 from .surroundings import ensure_extensions, ensure_publications, surroundings
 
-__all__ = ["copy_schema", "own_entries", "quoted", "scratch"]
+__all__ = ["copy_schema", "own_entries", "quoted", "require_room", "scratch"]
 
 PREFIX = "rollback_scratch_"
 SECONDS = 60.0
@@ -174,6 +174,13 @@ async def _own_roles(connection: Connection) -> list[str]:
         "SELECT rolname AS name FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')"
     )
     return [row["name"] for row in await found.fetchall()]
+
+
+async def require_room(connection: Connection, schemas: tuple[str, ...]) -> None:
+    """Before a restore: PostgreSQL's error where the schema public is not empty."""
+    if "public" in schemas:
+        async with connection.transaction(force_rollback=True):
+            await connection.execute("DROP SCHEMA IF EXISTS public")
 
 
 async def _drop_left(keeper: Connection) -> None:
