@@ -75,6 +75,11 @@ Feature: State recovery: what a bad release has left behind is put right, and no
     And no page of v2 is in the caches any more
     And the two suppliers are there
 
+  Scenario: Functions are built and started anew where that is asked
+    When the state is recovered with a new build
+    Then the command ends as restored
+    And production is served by a new build of v1, which is on record as passing
+
   Scenario: A plan explains every step and changes nothing
     Given two suppliers have signed up
     And the database was backed up while all was well

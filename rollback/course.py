@@ -259,5 +259,5 @@ MEASURED = "It is measured from outside, as any rollback is, and has its own inc
 PURGE = "What the edge and the platform keep under these tags is deleted."
 REDEPLOY = (
     "What is live is built anew, with the environment variables of now.",
-    "It is looked at, at its own address, before production is moved to it.",
+    "It is looked at before production is moved to it, and recorded.",
 )

@@ -283,6 +283,19 @@ class Platform(Protocol):
     async def assign(self, deployment_id: str, host: str) -> None:
         """Point one host at a deployment; already so is fine."""
 
+    async def redeploy(self, deployment_id: str, *, token: str) -> None:
+        """Ask once for the same sources to be built again, with the settings of now.
+
+        The new deployment is marked with the token. It goes live by itself only where
+        new builds do so.
+        """
+
+    async def redeployed(self, token: str) -> PlatformDeployment | None:
+        """The newest deployment that was marked with this token; maybe not built yet.
+
+        Raises `NotATarget` when it could not be built.
+        """
+
 
 class Project(Protocol):
     """What the platform says of a project beside its deployments.

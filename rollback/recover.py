@@ -4,7 +4,6 @@ It can be killed at any point and run again: the second run takes the first one'
 and goes on where that stopped. What must not be done twice is marked where it is done.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +15,6 @@ from .course_database import LABEL
 from .engine import Engine
 from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
 from .finish import to_the_end
-from .last_good import BackedUp, LastGood
 from .model import (
     BackupNote,
     Delivery,
@@ -26,8 +24,9 @@ from .model import (
     Outcome,
     StepStatus,
 )
-from .ports import Cache, Keys, Restores, Target
-from .targets.state import Emptied, Purged, Restored, Safe
+from .ports import Cache, Keys, Restores
+from .recover_crew import Crew
+from .targets.state import Safe
 
 __all__ = ["Recovery"]
 
@@ -36,8 +35,6 @@ LEASE_SECONDS = 15.0
 ALIVE_SECONDS = 3.0
 AGAIN_SECONDS = 1.0
 LAST_WORDS_SECONDS = 10.0
-# How long the site is waited for while the rows are not back yet.
-BEFORE_ROWS_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +153,7 @@ class _Run:
                 await self._remember()
                 done = await execute.execute(
                     self.course.plan,
-                    self._targets(),
+                    self._crew().targets(),
                     clock=self._engine.clock,
                     journal=self._write,
                 )
@@ -176,46 +173,26 @@ class _Run:
         if course.safe:
             await self._note("backed_up", course.safe.name)
 
-    def _targets(self) -> Mapping[str, Target]:
-        engine, recovery, course = self._engine, self.recovery, self.course
-        found: list[Target] = []
-        database = engine.database
-        if database:
+    def _crew(self) -> Crew:
+        engine, recovery = self._engine, self.recovery
+        if engine.database:
             self.safe = Safe(
-                database=database,
+                database=engine.database,
                 label=f"{self.opened.id}-{LABEL}",
                 journal=self._note,
                 notice=engine.notice,
-                taken=course.safe,
+                taken=self.course.safe,
             )
-            found.append(self.safe)
-        found.append(self._last_good())
-        if course.restoring and recovery.restores and self.safe:
-            found.append(
-                Restored(
-                    restores=recovery.restores,
-                    backup=course.restoring.backup,
-                    safe=self.safe,
-                    token=self._token,
-                    swap=course.restoring.swap,
-                    notice=engine.notice,
-                )
-            )
-        if recovery.keys:
-            found.append(Emptied(recovery.keys, engine.notice))
-        if recovery.cache:
-            found.append(Purged(recovery.cache, recovery.tags))
-        return {target.name: target for target in found}
-
-    def _last_good(self) -> LastGood:
-        """By an engine that takes no second backup, and waits for no lost rows."""
-        engine = self._engine
-        if self.course.restoring and not self.course.restoring.done_at:
-            policy = replace(engine.policy, restore_timeout_seconds=BEFORE_ROWS_SECONDS)
-            engine = replace(engine, database=None, policy=policy)
-        elif engine.database and self.safe:
-            engine = replace(engine, database=BackedUp(engine.database, self.safe))
-        return LastGood(engine=engine, token=self._token, notice=engine.notice)
+        return Crew(
+            engine=engine,
+            course=self.course,
+            token=self._token,
+            safe=self.safe,
+            restores=recovery.restores,
+            keys=recovery.keys,
+            cache=recovery.cache,
+            tags=recovery.tags,
+        )
 
     async def _measured(self, done: execute.Execution) -> verify.Restoration:
         """The site from outside, at the very end; where a step failed, that says it."""

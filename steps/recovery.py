@@ -248,6 +248,12 @@ def recovered_by_swap(recovering: Recovering) -> None:
     recovering.recover("--with-database", "--swap")
 
 
+@when("the state is recovered with a new build")
+def recovered_anew(recovering: Recovering) -> None:
+    """Of whatever is live by then."""
+    recovering.recover("--redeploy")
+
+
 @when("the plan of a recovery with the database is shown")
 def plan_shown(recovering: Recovering) -> None:
     """Nobody is asked."""

@@ -120,3 +120,16 @@ def explained(recovering: Recovering) -> None:
     assert all(step["says"] for step in ran.document["steps"])
     assert recovering.backup
     assert ran.document["restores"]["backup"] == recovering.backup.name
+
+
+@then("production is served by a new build of v1, which is on record as passing")
+def served_anew(recovering: Recovering) -> None:
+    """As the platform has it, a visitor sees it, and the command finds it."""
+    by_hand = recovering.by_hand
+    (live,) = set(by_hand.state()["domains"].values())
+    assert live not in (by_hand.id("v1"), by_hand.id("v2"))
+    assert by_hand.visited() == live
+    history = by_hand.run("history").document
+    (recorded,) = (each for each in history if each["deployment"] == live)
+    assert recorded["git_sha"] == by_hand.stack.git_shas["v1"]
+    assert recorded["health_check_status"] == "passing"

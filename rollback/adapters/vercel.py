@@ -24,6 +24,8 @@ PAGES = 20
 AUTOMATIC = ".vercel.app"  # branches and deployments get such names by themselves
 PROJECT_ID = "prj_"
 DESCRIPTION_LENGTH = 250
+MARK = "rollbackRecovery"
+FAILED = ("ERROR", "CANCELED", "DELETED", "BLOCKED")
 SHA_KEYS = ("githubCommitSha", "gitlabCommitSha", "bitbucketCommitSha")
 
 
@@ -138,6 +140,25 @@ class VercelPlatform(VercelApi):
         if response.status_code != CONFLICT:
             accepted(response)
 
+    async def redeploy(self, deployment_id: str, *, token: str) -> None:
+        """Ask as `vercel redeploy` does; `meta` is kept, and shown in the list."""
+        name = read_as(lambda body: str(body["name"]), await self._project_now())
+        wanted = {
+            "name": name,
+            "deploymentId": deployment_id,
+            "target": "production",
+            "meta": {"action": "redeploy", MARK: token},
+        }
+        query = {"forceNew": "1"}
+        accepted(await self._ask_once("/v13/deployments", query, json=wanted))
+
+    async def redeployed(self, token: str) -> PlatformDeployment | None:
+        """Looked for in the list: the answer that named its id may have been lost."""
+        response = await self._read(
+            "/v6/deployments", projectId=self._project, target="production", limit="20"
+        )
+        return read_as(lambda body: _marked(body, token), accepted(response))
+
     async def _served(self, id_or_host: str) -> httpx.Response:
         return await self._read(f"/v13/deployments/{quote(id_or_host, safe=':')}")
 
@@ -188,6 +209,18 @@ def _listed(body: Any) -> tuple[PlatformDeployment, ...]:
     return tuple(
         _deployment({**each, "id": each["uid"]}) for each in body["deployments"]
     )
+
+
+def _marked(body: Any, token: str) -> PlatformDeployment | None:
+    for each in body["deployments"]:
+        if (each.get("meta") or {}).get(MARK) == token:
+            if each["readyState"] in FAILED:
+                raise NotATarget(
+                    f"Vercel could not build {each['uid']}: {each['readyState']}.",
+                    mend=f"Look at {each.get('inspectorUrl') or 'its build log'}.",
+                )
+            return _deployment({**each, "id": each["uid"]})
+    return None
 
 
 def _hosts(body: Any) -> tuple[str, ...]:

@@ -205,6 +205,7 @@ def _common(world: World, deployment: Deployment) -> dict[str, Any]:
                 "githubCommitSha": deployment.git_sha,
                 "githubCommitRef": "main",
                 "githubCommitMessage": f"Release {deployment.name}",
+                **dict(deployment.meta),
             },
         }
         | ({"readySubstate": substate} if ready else {})

@@ -22,6 +22,8 @@ class Deployment:
     target: Target = "production"
     state: str = "READY"
     substate: str = "PROMOTED"
+    meta: tuple[tuple[str, str], ...] = ()
+    """What whoever had it built has noted with it."""
 
     @property
     def url(self) -> str:

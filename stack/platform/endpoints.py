@@ -38,6 +38,7 @@ ENDPOINTS = (
     Endpoint(
         "deployments", "GET", "v6 v7", "/deployments", reading.deployments, "filters"
     ),
+    Endpoint("redeploy", "POST", "v13", "/deployments", moving.redeploy),
     Endpoint(
         "deployment", "GET", "v13", "/deployments/{deployment}", reading.deployment
     ),

@@ -19,6 +19,7 @@ in stages: so many of a hundred visits see it; a rollback ends it, a promotion w
 | ``foreign`` | list of deployments | they are of another project: shown, and not \
 found by what would move this one |
 | ``hobby`` | true | the plan that rolls back to the previous deployment only |
+| ``build_fails`` | true | what is built again ends as an error |
 
 ``null`` takes a key out.
 """
@@ -30,7 +31,7 @@ from stack.platform.errors import ApiError
 
 SWITCHES = (
     *("lose_reply", "lose_request", "hang", "job_status", "failed_domains"),
-    *("older_job", "rolling", "foreign", "hobby"),
+    *("older_job", "rolling", "foreign", "hobby", "build_fails"),
 )
 SHAPES = {
     "older_job": {"type", "to", "status", "age_seconds"},

@@ -47,6 +47,28 @@ def promote(call: Call) -> Response:
     return _move(call, "promote", deployment)
 
 
+def redeploy(call: Call) -> Response:
+    """Build a production deployment's sources again; sources are not taken here."""
+    world, source = call.world, call.body.get("deploymentId")
+    if call.body.get("name") != world.config.project_name:
+        raise ApiError(400, "`name` should be the project's name")
+    meta = call.body.get("meta", {})
+    if not isinstance(meta, dict) or not all(
+        isinstance(each, str) for each in meta.values()
+    ):
+        raise ApiError(400, "`meta` should be an object of strings")
+    if not isinstance(source, str):
+        raise ApiError(400, "The stand-in builds nothing but what it has")
+    found = world.deployment(source)
+    if found.id in world.deleted:
+        raise ApiError(410, f"Deployment {found.id} has been deleted")
+    if call.world.faults.loses_request():
+        return LostReply()
+    built = world.redeploy(found, meta)
+    lost = call.world.faults.loses_reply()
+    return LostReply() if lost else JSONResponse(answers.shown(world, built))
+
+
 def update_description(call: Call) -> Response:
     """Change the reason of the rollback that holds."""
     call.check_project(call.path["project"])

@@ -119,7 +119,7 @@ def rolling_release(call: Call) -> Response:
 
 
 def _newest_first(call: Call) -> list[Deployment]:
-    return list(reversed(call.world.deployments.values())) if call.in_team else []
+    return call.world.newest_first() if call.in_team else []
 
 
 def _wanted(call: Call, deployment: Deployment) -> bool:

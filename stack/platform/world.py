@@ -1,7 +1,10 @@
 """What the platform holds: which deployment each host leads to, and what moves it."""
 
+import secrets
+import string
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from stack.platform.cache import Cache
@@ -12,6 +15,8 @@ from stack.platform.jobs import Job, Kind, past, request
 from stack.platform.rolling import Rolling
 
 CALLS_KEPT = 1000
+BUILD_S = 0.5  # how long a build takes that is asked for
+LETTERS = string.ascii_letters + string.digits
 BUILT_MS = 61_000  # from its creation until its aliases are assigned
 RETENTION = {
     "expirationDays": 180,
@@ -41,6 +46,7 @@ class World:
         """Go back to the state after start."""
         self.deployments = {each.id: each for each in self.config.deployments}
         self._deployed_at: dict[str, int] = {}
+        self._building: dict[str, float] = {}
         self.faults = Faults()
         self.retention = dict(RETENTION)
         self.deleted: set[str] = set()
@@ -86,6 +92,24 @@ class World:
                 return
         raise ApiError(404, f"There is no build to deploy: {deployment_id}")
 
+    def redeploy(self, source: Deployment, meta: dict[str, str]) -> Deployment:
+        """Build a deployment's sources again: a new one, which is ready in a while.
+
+        The process and the address of the one that it is built from serve it too.
+        """
+        number = "".join(secrets.choice(LETTERS) for _ in range(28))
+        built = replace(
+            source,
+            id=f"dpl_{number}",
+            state="BUILDING",
+            substate="STAGED",
+            meta=tuple(sorted(meta.items())),
+        )
+        self.deployments[built.id] = built
+        self._deployed_at[built.id] = int(time.time() * 1000)
+        self._building[built.id] = time.monotonic() + BUILD_S
+        return built
+
     def delete(self, deployment_ids: list[str]) -> None:
         """Let retention delete these, and no others.
 
@@ -125,6 +149,11 @@ class World:
         if found is None:
             raise ApiError(404, f"Could not find the deployment: {name}")
         return found
+
+    def newest_first(self) -> list[Deployment]:
+        """Give every deployment as it is now."""
+        self._settle()
+        return list(reversed(self.deployments.values()))
 
     def find(self, name: str) -> Deployment | None:
         """Find a deployment as above, or None."""
@@ -227,7 +256,19 @@ class World:
             "calls": list(self.calls),
         }
 
+    def _end_builds(self) -> None:
+        """Let builds end whose time has come: live at once, where that is so set."""
+        now = time.monotonic()
+        for name in [each for each, ends in self._building.items() if ends <= now]:
+            del self._building[name]
+            failed = bool(self.faults.table.get("build_fails"))
+            state = "ERROR" if failed else "READY"
+            self.deployments[name] = replace(self.deployments[name], state=state)
+            if self.auto_assign and not failed:
+                self.put_live(name)
+
     def _settle(self) -> None:
+        self._end_builds()
         job = self._job
         if job is None:
             return

@@ -49,6 +49,9 @@ class Trial(Protocol):
     def fail(self) -> None:
         """Let jobs fail, with nothing moved."""
 
+    def fail_builds(self) -> None:
+        """Let what is built again end as an error."""
+
     def be_busy(self) -> None:
         """Refuse the next change for now, for seven seconds."""
 
@@ -87,6 +90,10 @@ class MemoryTrial:
         self.double.hang = True
 
     def fail(self) -> None:
+        """As the protocol."""
+        self.double.fail = True
+
+    def fail_builds(self) -> None:
         """As the protocol."""
         self.double.fail = True
 
@@ -140,6 +147,10 @@ class VercelTrial:
     def fail(self) -> None:
         """As the protocol."""
         self.faults(job_status="failed")
+
+    def fail_builds(self) -> None:
+        """As the protocol."""
+        self.faults(build_fails=True)
 
     def be_busy(self) -> None:
         """As the protocol."""
@@ -385,3 +396,60 @@ def _deployment(name: str, port: int, git_sha: str) -> PlatformDeployment:
         candidate=True,
         served=True,
     )
+
+
+async def test_what_is_built_again_is_another_deployment_of_the_same_sources(
+    trial: Trial,
+) -> None:
+    """It is found by its mark, is ready after a while, and moves nothing yet."""
+    platform = trial.platform
+    await platform.set_auto_assign(on=False)
+    assert await platform.redeployed("rec-1") is None
+
+    await platform.redeploy(trial.good, token="rec-1")
+
+    built = await until_ready(platform, "rec-1")
+    assert built.id not in (trial.good, trial.bad)
+    assert (built.git_sha, built.served) == (trial.good_sha, False)
+    assert set((await platform.live()).values()) == {trial.bad}
+    assert await platform.redeployed("rec-2") is None
+    assert await platform.promote(built.id)
+
+    async def moved() -> bool:
+        return set((await platform.live()).values()) == {built.id}
+
+    await until(moved)
+
+
+async def test_what_is_built_again_goes_live_where_new_builds_do(trial: Trial) -> None:
+    """Nobody has to promote it there."""
+    platform = trial.platform
+    await platform.set_auto_assign(on=True)
+
+    await platform.redeploy(trial.good, token="rec-1")
+
+    built = await until_ready(platform, "rec-1")
+    assert set((await platform.live()).values()) == {built.id}
+
+
+async def test_a_build_that_fails_is_no_target(trial: Trial) -> None:
+    """It is told as what it is."""
+    platform = trial.platform
+    trial.fail_builds()
+    await platform.redeploy(trial.good, token="rec-1")
+
+    with pytest.raises(NotATarget):
+        await until_ready(platform, "rec-1")
+
+
+async def until_ready(platform: Platform, token: str) -> PlatformDeployment:
+    """The deployment of this mark, once it is built."""
+
+    async def ready() -> bool:
+        found = await platform.redeployed(token)
+        return found is not None and found.ready
+
+    await until(ready)
+    built = await platform.redeployed(token)
+    assert built is not None
+    return built

@@ -30,6 +30,7 @@ from rollback.testing import World, simulate
 
 WITH = Ask(reason="v2 spoilt it", with_database=True)
 WITHOUT = Ask(reason="v2 spoilt it")
+AGAIN = replace(WITHOUT, redeploy=True)
 GOOD, BAD = (TableRows(table="couples", rows=2),), (TableRows(table="couples", rows=0),)
 
 
@@ -485,6 +486,73 @@ def test_everything_is_told() -> None:
         titles = [message.title for message in ruin.world.channel.messages]
         assert titles[0] == "Recovering the state of production"
         assert titles[-1] == "Production is restored"
+
+    play(scene)
+
+
+def test_what_is_live_is_built_anew_where_that_is_asked() -> None:
+    """It is looked at, production is moved to it, and it is recorded as passing."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        world = ruin.world
+        world.platform.build_seconds = 30
+
+        ended = await ruin.recover(AGAIN)
+
+        assert ended.outcome is Outcome.RESTORED, ended.detail
+        live = await world.live()
+        assert live not in ("dpl_v1", "dpl_v2")
+        recorded = await world.ledger.find(live, "production")
+        assert recorded is not None
+        assert recorded.health_check_status is HealthStatus.PASSING
+        assert recorded.db_migration_version == "1"
+        assert world.platform.auto_assign is False, "as the rollback has left it"
+
+    play(scene)
+
+
+@pytest.mark.parametrize("at", range(2, 36, 3))
+def test_cut_short_anywhere_it_is_built_anew_once(at: int) -> None:
+    """A build that was asked for is taken by the next run."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        world = ruin.world
+        world.platform.build_seconds = 30
+        with anyio.CancelScope() as scope:
+            ruin.on_notice = lambda _: (
+                scope.cancel() if len(ruin.notices) == at else None
+            )
+            await ruin.recover(AGAIN)
+        ruin.on_notice = lambda _: None
+        whole = not scope.cancelled_caught
+
+        ended = await ruin.recover(AGAIN)
+
+        assert ended.outcome is Outcome.RESTORED, ended.detail
+        built = [asked for asked in world.platform.asked if asked[0] == "redeploy"]
+        assert len(built) == (2 if whole else 1)
+
+    play(scene)
+
+
+def test_what_was_built_anew_and_is_not_healthy_is_not_gone_to() -> None:
+    """Production stays where it is, and a person is called."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        world = ruin.world
+        world.platform.fail = False
+        ruin.on_notice = lambda text: (
+            world.dead.add("dpl_v1") if "waiting for the build" in text else None
+        )
+
+        ended = await ruin.recover(AGAIN)
+
+        assert ended.outcome is Outcome.ESCALATED
+        assert "was not moved to it" in ended.detail
+        assert await world.live() == "dpl_v1"
 
     play(scene)
 

@@ -33,9 +33,11 @@ class MemoryPlatform:
     - `by_hand`: hosts that were pointed by hand, and the deployment that each serves
     - `rolling`: the release that is being rolled out in stages
     - `auto_assign`: whether new builds go live by themselves
+    - `build_seconds`: how long a new build takes
 
     `asked` holds what was requested: ("roll_back", id, description), ("promote", id,
-    ""), ("assign", id, host) and ("auto_assign", "on" or "off", "").
+    ""), ("assign", id, host), ("redeploy", id, token), ("auto_assign", "on" or "off",
+    "").
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class MemoryPlatform:
         self._hosts = dict(hosts)
         self._move_seconds, self._stays = move_seconds, frozenset(stays)
         self._job: _Job | None = None
+        self.build_seconds = 0.0
+        self._built: list[tuple[str, str, float]] = []
 
     async def deployment(self, id_or_host: str) -> PlatformDeployment | None:
         """One deployment, by id or by a host that it serves; None if unknown."""
@@ -155,6 +159,30 @@ class MemoryPlatform:
         self.dark.discard(host)
         self.foreign.discard(host)
         self._reply()
+
+    async def redeploy(self, deployment_id: str, *, token: str) -> None:
+        """Ask once for a new build of the same sources; see the port."""
+        await self._ask("redeploy", deployment_id, token)
+        new = f"{deployment_id}_{len(self._built)}"
+        source = self._deployments[deployment_id]
+        self._deployments[new] = replace(
+            source, id=new, created_at=self._clock.now(), served=False
+        )
+        self._built.append((token, new, anyio.current_time() + self.build_seconds))
+        if self.auto_assign:
+            self.taken_over(new)
+        self._reply()
+
+    async def redeployed(self, token: str) -> PlatformDeployment | None:
+        """The newest that was marked with this token; see the port."""
+        await self._reach()
+        for mark, name, done_at in reversed(self._built):
+            if mark == token:
+                if self.fail:
+                    raise NotATarget(f"{name} could not be built.")
+                ready = anyio.current_time() >= done_at
+                return replace(self._deployments[name], ready=ready, candidate=ready)
+        return None
 
     def taken_over(self, deployment_id: str) -> None:
         """Somebody else moves every production host, at once."""

@@ -1,0 +1,71 @@
+"""What does the steps of a recovery: each target, with what it needs of the others."""
+
+from dataclasses import dataclass, replace
+
+from .course import Course
+from .engine import Engine
+from .last_good import BackedUp, LastGood
+from .ports import Cache, Keys, Restores, Target
+from .redeploy import Redeployed
+from .targets.state import Emptied, Purged, Restored, Safe
+
+__all__ = ["Crew"]
+
+# How long the site is waited for while the rows are not back yet.
+BEFORE_ROWS_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Makes the targets of one run. `safe` is the backup, where there is a database."""
+
+    engine: Engine
+    course: Course
+    token: str
+    safe: Safe | None
+    restores: Restores | None
+    keys: Keys | None
+    cache: Cache | None
+    tags: tuple[str, ...]
+
+    def targets(self) -> dict[str, Target]:
+        """Each of them by its name."""
+        found: list[Target | None] = [
+            self.safe,
+            self._last_good(),
+            self._restored(),
+            Emptied(self.keys, self.engine.notice) if self.keys else None,
+            Purged(self.cache, self.tags) if self.cache else None,
+            self._redeployed(),
+        ]
+        return {target.name: target for target in found if target}
+
+    def _last_good(self) -> Target:
+        """By an engine that takes no second backup, and waits for no lost rows."""
+        engine, restoring = self.engine, self.course.restoring
+        if restoring and not restoring.done_at:
+            policy = replace(engine.policy, restore_timeout_seconds=BEFORE_ROWS_SECONDS)
+            engine = replace(engine, database=None, policy=policy)
+        elif engine.database and self.safe:
+            engine = replace(engine, database=BackedUp(engine.database, self.safe))
+        return LastGood(engine=engine, token=self.token, notice=engine.notice)
+
+    def _restored(self) -> Target | None:
+        restoring = self.course.restoring
+        if not (restoring and self.restores and self.safe):
+            return None
+        return Restored(
+            restores=self.restores,
+            backup=restoring.backup,
+            safe=self.safe,
+            token=self.token,
+            swap=restoring.swap,
+            notice=self.engine.notice,
+        )
+
+    def _redeployed(self) -> Target:
+        return Redeployed(
+            engine=self.engine.alone("application"),
+            token=self.token,
+            notice=self.engine.notice,
+        )
