@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make drill` and `make test`. Needs Python 3.11 or newer.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help drill test lint bench format clean
+.PHONY: help drill test soak lint bench format clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ drill: .venv/installed  ## break the practice stack, roll it back, write reports
 
 test: .venv/installed  ## every test that this machine can run
 	@.venv/bin/pytest
+
+soak: .venv/installed  ## kill rollbacks of a database's schema 500 times, anywhere
+	@SOAK_KILLS=500 .venv/bin/pytest -s tests/database/test_crash.py
 
 lint: .venv/installed  ## ruff, mypy, import layers
 	@.venv/bin/ruff check .

@@ -173,7 +173,10 @@ def _where(target: _Target) -> sql.Composable:
     if target.place is None:
         return sql.SQL("")
     (column,) = target.columns
-    return sql.SQL(" WHERE {} IS NOT NULL").format(sql.Identifier(column.name))
+    # IS NOT NULL is false of a composite value that has a field which is null.
+    return sql.SQL(" WHERE {} IS DISTINCT FROM NULL").format(
+        sql.Identifier(column.name)
+    )
 
 
 async def _keep(

@@ -139,7 +139,7 @@ def differences(
     """What was destroyed and not planned or not kept, or planned and not destroyed."""
     found = _gone(before, after)
     return (
-        *_not_planned(before, found, kept, rows),
+        *_not_planned(before, found, kept, watched),
         *_not_done(before, found, kept),
         *_miscounted(before, found, watched, rows),
     )
@@ -180,7 +180,10 @@ def _maybe_emptied(old: _Table, new: _Table) -> bool:
 
 
 def _not_planned(
-    before: Snapshot, found: _Gone, kept: Collection[Kept], rows: Iterable[Archived]
+    before: Snapshot,
+    found: _Gone,
+    kept: Collection[Kept],
+    watched: Iterable[Watched],
 ) -> Iterable[str]:
     """A partition is planned, and kept, with what it is a part of."""
     tables = {one.relation.oid for one in kept if one.place is None}
@@ -197,11 +200,13 @@ def _not_planned(
     for oid, place in found.columns:
         table, name = before.tables[oid], before.tables[oid].columns[place].name
         if columns.isdisjoint((each, name) for each in table.line):
-            yield f"the column {table.name}.{name} was dropped, which was not planned"
-    truncated = {one.object for one in rows if one.kind == "truncated"}
-    for name in (before.tables[oid].name for oid in found.emptied):
-        if name not in truncated:
-            yield f"the table {name} was emptied, which was not planned"
+            yield (
+                f"the column {table.name}.{name} was dropped or converted, "
+                "which was not planned"
+            )
+    for oid in found.emptied - {one.relation.oid for one in watched}:
+        name = before.tables[oid].name
+        yield f"the table {name} was emptied, which was not planned"
 
 
 def _not_done(before: Snapshot, found: _Gone, kept: Collection[Kept]) -> Iterable[str]:

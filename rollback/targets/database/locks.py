@@ -18,7 +18,15 @@ from rollback.transactions import Connection
 from .names import Relation, describe
 from .store import CLAIM
 
-__all__ = ["LOCKS_OF_WRITERS", "claim", "claim_session", "holders", "mode", "take"]
+__all__ = [
+    "LOCKS_OF_WRITERS",
+    "claim",
+    "claim_session",
+    "holders",
+    "mode",
+    "ordered",
+    "take",
+]
 
 EXCLUSIVE = "ACCESS EXCLUSIVE"
 LOCKS_OF_WRITERS = "SHARE ROW EXCLUSIVE"
@@ -122,7 +130,16 @@ def mode(name: str) -> str:
 async def take(
     connection: Connection, wanted: Iterable[tuple[str, str]], *, lock_timeout_ms: int
 ) -> None:
-    """Lock these tables, each in its strongest mode: views first, then by name.
+    """Lock these tables, each in its strongest mode, all within the time."""
+    found = await ordered(connection, wanted)
+    items = [[r.qualified, text] for r, m in found if (text := _statement(r, m))]
+    await _take(connection, items, lock_timeout_ms)
+
+
+async def ordered(
+    connection: Connection, wanted: Iterable[tuple[str, str]]
+) -> Sequence[tuple[Relation, str]]:
+    """What is there, in the order in which it is locked: views first, then by name.
 
     Whoever reads a view locks it before its tables.
     """
@@ -130,15 +147,12 @@ async def take(
     for name, wish in wanted:
         if (strength := mode(wish)) in _MODES:
             modes[name] = max(modes.get(name, strength), strength, key=_MODES.index)
-    found = await describe(connection, tuple(modes))
     strongest: dict[str, tuple[Relation, str]] = {}
-    for given, relation in found.items():
+    for given, relation in (await describe(connection, tuple(modes))).items():
         known = strongest.get(relation.qualified, (relation, modes[given]))[1]
         better = max(known, modes[given], key=_MODES.index)
         strongest[relation.qualified] = relation, better
-    ordered = sorted(strongest.values(), key=_place)
-    items = [[r.qualified, text] for r, m in ordered if (text := _statement(r, m))]
-    await _take(connection, items, lock_timeout_ms)
+    return sorted(strongest.values(), key=_place)
 
 
 async def _take(

@@ -189,7 +189,7 @@ def _update(what: Source) -> sql.Composed:
 
 def _free(what: Source) -> sql.Composable:
     (column,) = what.columns
-    return sql.SQL("({0} IS NULL OR {0}::text = {1})").format(
+    return sql.SQL("({0} IS NOT DISTINCT FROM NULL OR {0}::text = {1})").format(
         sql.Identifier(column.name), default_of(column)
     )
 

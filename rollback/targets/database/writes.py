@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from rollback.errors import SchemaRefused
+from rollback.errors import NotAsPlanned, SchemaRefused
 from rollback.schema import Archived, Destroyed, Script
 from rollback.transactions import Connection
 
@@ -75,6 +75,14 @@ BEGIN
   END IF;
   RETURN NULL;
 END
+"""
+_ON = r"""
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = %(oid)s) AS there,
+       CASE (SELECT relkind FROM pg_catalog.pg_class WHERE oid = %(oid)s)
+         WHEN 'r' THEN 3 ELSE 2 END AS wanted,
+       (SELECT count(*) FROM pg_catalog.pg_trigger
+         WHERE tgrelid = %(oid)s AND tgenabled = 'A'
+           AND tgname LIKE 'zzz\_rollback\_' || %(number)s::text || '\_%%') AS triggers
 """
 _TRIGGERS = {
     "UPDATE": "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS old_rows"
@@ -187,11 +195,25 @@ async def collect(
     """Take the triggers away, and say what they kept; empty archives go."""
     kept: list[Archived] = []
     for one in watched:
+        await _still_on(connection, script, one)
         await connection.execute(
             sql.SQL("DROP FUNCTION {} CASCADE").format(_function(one.number))
         )
         kept.extend(await _count(connection, script.version, one))
     return tuple(kept)
+
+
+async def _still_on(connection: Connection, script: Script, one: Watched) -> None:
+    """Triggers that a script switched off have not seen what it did."""
+    cursor = await connection.execute(
+        _ON, {"number": one.number, "oid": one.relation.oid}
+    )
+    row = await cursor.fetchone()
+    if row and row["there"] and row["triggers"] < row["wanted"]:
+        raise NotAsPlanned(
+            f"The script of {script.version} switched off the triggers of "
+            f"{one.relation.qualified}, so which rows it changed is not known."
+        )
 
 
 async def _count(
