@@ -10,21 +10,18 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from . import announce, decide, execute, incident, verify
+from .case import Case
 from .errors import (
     AlreadyRollingBack,
     LedgerUnreachable,
     Refused,
     RollbackError,
-    StepFailed,
     UnknownDeployment,
 )
-from .finish import cut_short_after, to_the_end
+from .finish import to_the_end
 from .model import (
-    Delivery,
     HealthStatus,
     Incident,
-    JournalEntry,
-    Message,
     Outcome,
     Plan,
     Step,
@@ -37,7 +34,6 @@ from .targets.database.target import Backing, Schema
 __all__ = ["Notice", "Policy", "Response"]
 
 LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
-LAST_WORDS_SECONDS = 10.0  # what an interrupted rollback may take to say so
 UNDONE = (StepStatus.FAILED, StepStatus.SKIPPED)
 
 Notice = Callable[[str], None]
@@ -84,86 +80,56 @@ class Response:
         Raises `AlreadyRollingBack` when somebody else is at it, and `StepFailed` for
         what nobody thought of; that, too, leaves an incident and a call for help.
         """
+        case = self._case(opened)
         with suppress(LedgerUnreachable):
-            await self._claim(opened)
-        journal: list[JournalEntry] = []
-        try:
-            return await self._carry_out(planned, opened, journal)
-        except BaseException as error:
-            await self._interrupted(replace(opened, journal=tuple(journal)), error)
-            if isinstance(error, Exception):
-                raise StepFailed(f"The rollback broke off: {error!r}.") from error
-            raise
+            await self._claim(case)
+        return await case.see_through(
+            lambda: case.with_backup(
+                self.database, lambda backing: self._roll_back(planned, case, backing)
+            ),
+            broken="The rollback",
+            then="what is live has to be looked at",
+        )
 
-    async def _claim(self, opened: Incident) -> None:
+    def _case(self, opened: Incident) -> Case:
+        return Case(
+            opened=opened,
+            ledger=self.ledger,
+            channels=self.channels,
+            clock=self.clock,
+            budgets=self.policy.budgets,
+            notice=self.notice,
+        )
+
+    async def _claim(self, case: Case) -> None:
         """Claim every part's candidate, or none."""
         held: list[Incident] = []
-        for claim in incident.claims(opened):
+        for claim in incident.claims(case.opened):
             try:
                 await self.ledger.open_incident(claim, lease_seconds=LEASE_SECONDS)
             except AlreadyRollingBack as error:
                 for mine in held:
                     given_up = replace(mine, outcome=Outcome.REFUSED)
-                    await self._keep(replace(given_up, detail=error.message, also=()))
+                    await case.keep(replace(given_up, detail=error.message, also=()))
                 raise
             held.append(claim)
 
-    async def _carry_out(
-        self, planned: Plan, opened: Incident, journal: list[JournalEntry]
-    ) -> Incident:
-        async def write(entry: JournalEntry) -> None:
-            journal.append(entry)
-            self.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
-            with suppress(LedgerUnreachable):
-                await self.ledger.append(opened.id, entry)
-
-        async def note(event: str, detail: str) -> None:
-            await write(JournalEntry(at=self.clock.now(), event=event, detail=detail))
-
-        backing = Backing(self.database, opened.id, note, self.notice)
-        ends: list[Incident] = []
-        with cut_short_after(ends):
-            async with anyio.create_task_group() as group:
-                await backing.begin(group)
-                if planned.override:
-                    await note("override", f"by a person, because of {planned.reason}")
-                ends.append(
-                    await self._roll_back(planned, opened, backing, journal, write)
-                )
-                if not backing.ended.is_set():
-                    self.notice("the backup goes on; nothing else waits for it")
-        backed = replace(ends[0], backup=backing.note, journal=tuple(journal))
-        return await to_the_end(lambda: self._keep(backed)) if backing.note else backed
-
-    async def _roll_back(
-        self,
-        planned: Plan,
-        opened: Incident,
-        backing: Backing,
-        journal: list[JournalEntry],
-        write: execute.Journal,
-    ) -> Incident:
+    async def _roll_back(self, planned: Plan, case: Case, backing: Backing) -> Incident:
         """Do it, make sure and tell, while the backup goes on."""
-        told: list[Delivery] = []
-        targets, schema = dict(self.targets), self._schema(planned, opened, backing)
-        if schema:
-            targets[schema.name] = schema
+        if planned.override:
+            await case.note("override", f"by a person, because of {planned.reason}")
+        schema = self._schema(planned, case.opened, backing)
+        targets = {**self.targets, **({schema.name: schema} if schema else {})}
         async with anyio.create_task_group() as group:
-            group.start_soon(self._tell, announce.initiated(opened), told)
+            group.start_soon(case.tell, announce.initiated(case.opened))
             done = await execute.execute(
-                planned, targets, clock=self.clock, journal=write
+                planned, targets, clock=self.clock, journal=case.write
             )
-            seen = await self._verify(planned, opened, done)
-        known = replace(
-            opened,
-            journal=tuple(journal),
-            backup=backing.note,
-            receipt=schema.receipt if schema else None,
-        )
+            seen = await self._verify(planned, case.opened, done)
         # What was measured is told and kept, whoever interrupts from here on.
-        ended = await to_the_end(lambda: self._conclude(known, done, seen, told))
-        self.notice(f"told, and kept as {ended.id}")
-        return ended
+        receipt = schema.receipt if schema else None
+        known = replace(case.opened, backup=backing.note, receipt=receipt)
+        return await to_the_end(lambda: self._conclude(case, known, done, seen))
 
     def _schema(
         self, planned: Plan, opened: Incident, backing: Backing
@@ -180,10 +146,10 @@ class Response:
 
     async def _conclude(
         self,
+        case: Case,
         opened: Incident,
         done: execute.Execution,
         seen: verify.Restoration,
-        told: list[Delivery],
     ) -> Incident:
         clocks = incident.Clocks(
             decided_at=opened.opened_at,
@@ -198,15 +164,13 @@ class Response:
             opened,
             outcome=Outcome.RESTORED if seen.at else Outcome.ESCALATED,
             detail=seen.detail,
-            phases=incident.phases(clocks, self.policy.budgets),
             steps=steps,
             flows=seen.flows,
             auto_assign=own[0].auto_assign if own else None,
         )
-        if await self._tell(announce.outcome(ended), told):
-            clocks = replace(clocks, communicated_at=self.clock.now())
-        phases = incident.phases(clocks, self.policy.budgets)
-        return await self._close(replace(ended, phases=phases, deliveries=tuple(told)))
+        ended = await case.ended(ended, clocks)
+        await self._remember(ended)
+        return await case.keep(ended)
 
     async def _with_builds(self, record: StepRecord) -> StepRecord:
         """With whether new builds of its part go live by themselves from now on."""
@@ -214,12 +178,6 @@ class Response:
             on = await self.platforms[record.target].auto_assigns()
             return replace(record, auto_assign=on)
         return record
-
-    async def _tell(self, message: Message, told: list[Delivery]) -> bool:
-        """Whether every channel took it; there must be one."""
-        sent = await announce.announce(self.channels, message, clock=self.clock)
-        told.extend(sent)
-        return bool(sent) and all(delivery.problem is None for delivery in sent)
 
     async def _verify(
         self, planned: Plan, opened: Incident, done: execute.Execution
@@ -254,7 +212,7 @@ class Response:
             clock=self.clock,
         )
 
-    async def _close(self, ended: Incident) -> Incident:
+    async def _remember(self, ended: Incident) -> None:
         """What was rolled back is never gone back to by itself.
 
         What an undoing goes away from is as good as it was; what it restored, and was
@@ -265,22 +223,12 @@ class Response:
                 await self._record(claim.from_deployment, HealthStatus.FAILING)
             elif claim.to_deployment and ended.outcome is Outcome.RESTORED:
                 await self._record(claim.to_deployment, HealthStatus.PASSING)
-        return await self._keep(ended)
 
     async def _record(self, deployment: str, status: HealthStatus) -> None:
         with suppress(UnknownDeployment, LedgerUnreachable):
             await self.ledger.set_health(
                 deployment, self.policy.environment, status, self.clock.now()
             )
-
-    async def _keep(self, ended: Incident) -> Incident:
-        try:
-            for claim in incident.claims(ended):
-                await self.ledger.save_incident(claim)
-        except LedgerUnreachable as error:
-            unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
-            return replace(ended, detail=unsaved)
-        return ended
 
     async def give_up(self, opened: Incident, error: RollbackError) -> Incident:
         """Nothing was changed: say why, keep it, and call a person.
@@ -293,19 +241,9 @@ class Response:
             outcome=Outcome.REFUSED if refused else Outcome.ESCALATED,
             detail=f"{error.message} {error.mend}",
         )
-        told: list[Delivery] = []
-        await self._tell(announce.outcome(ended), told)
-        return await self._keep(replace(ended, deliveries=tuple(told)))
-
-    async def _interrupted(self, opened: Incident, error: BaseException) -> None:
-        """Leave word before going: the incident ends as one that needs a person."""
-        why = repr(error) if isinstance(error, Exception) else "interrupted"
-        detail = f"{why}; what is live has to be looked at"
-        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
-        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            await self._keep(cut)
-            message = announce.outcome(cut)
-            await announce.announce(self.channels, message, clock=self.clock)
+        case = self._case(opened)
+        await case.tell(announce.outcome(ended))
+        return await case.keep(replace(ended, deliveries=tuple(case.told)))
 
 
 def _bad_since(opened: Incident) -> int | None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import anyio
 
 from . import announce, execute, incident
-from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
-from .finish import cut_short_after, to_the_end
+from .case import Case
+from .errors import AlreadyRollingBack, LedgerUnreachable
+from .finish import to_the_end
 from .model import (
-    Delivery,
     Incident,
     JournalEntry,
     Message,
@@ -25,12 +25,10 @@ from .model import (
 from .ports import Channel, Clock, Database, Ledger, Target, Tokens
 from .response import Notice, Policy
 from .targets import flags
-from .targets.database.target import Backing
 
 __all__ = ["Switch"]
 
 LEASE_SECONDS = 120.0
-LAST_WORDS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,118 +72,65 @@ class Switch:
             opened_at=at,
             part=flags.PART,
         )
-        journal: list[JournalEntry] = []
-        try:
-            return await self._carry_out(planned, opened, journal)
-        except BaseException as error:
-            await self._interrupted(replace(opened, journal=tuple(journal)))
-            if isinstance(error, Exception):
-                raise StepFailed(f"Switching broke off: {error!r}.") from error
-            raise
+        case = Case(
+            opened=opened,
+            ledger=self.ledger,
+            channels=self.channels,
+            clock=self.clock,
+            budgets=self.policy.budgets,
+            notice=self.notice,
+            at_once=False,
+        )
+        return await case.see_through(
+            lambda: case.with_backup(
+                self.database, lambda _: self._switch(planned, case)
+            ),
+            broken="Switching",
+            then="run it again, which does no harm",
+        )
 
-    async def _carry_out(
-        self, planned: Plan, opened: Incident, journal: list[JournalEntry]
-    ) -> Incident:
+    async def _switch(self, planned: Plan, case: Case) -> Incident:
+        """Do it and tell, while the backup goes on."""
         switched = anyio.Event()
 
         async def write(entry: JournalEntry) -> None:
-            journal.append(entry)
-            self.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
-            if entry.event.startswith("step_") and entry.event != "step_begins":
+            await case.write(entry)
+            if entry.event != "step_begins":
                 switched.set()
 
-        async def note(event: str, detail: str) -> None:
-            await write(JournalEntry(at=self.clock.now(), event=event, detail=detail))
-
-        backing = Backing(self.database, opened.id, note, self.notice)
-        ends: list[Incident] = []
-        with cut_short_after(ends):
-            async with anyio.create_task_group() as group:
-                await backing.begin(group)
-                done = await self._switch(planned, opened, journal, switched, write)
-                ends.append(done)
-                if not backing.ended.is_set():
-                    self.notice("the backup goes on; nothing else waits for it")
-        backed = replace(ends[0], backup=backing.note, journal=tuple(journal))
-        return await to_the_end(lambda: self._keep(backed)) if backing.note else backed
-
-    async def _switch(
-        self,
-        planned: Plan,
-        opened: Incident,
-        journal: list[JournalEntry],
-        switched: anyio.Event,
-        write: execute.Journal,
-    ) -> Incident:
-        """Do it and tell, while the backup goes on."""
-        told: list[Delivery] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(self._open, opened, switched)
-            group.start_soon(self._tell, opened, told, switched)
+            group.start_soon(self._open, case, switched)
             done = await execute.execute(
                 planned, self.targets, clock=self.clock, journal=write
             )
         # What was done is told and kept, whoever interrupts from here on.
-        known = replace(opened, journal=tuple(journal))
-        ended = await to_the_end(lambda: self._conclude(known, done, told))
-        self.notice(f"told, and kept as {ended.id}")
-        return ended
+        return await to_the_end(lambda: self._conclude(case, done))
 
-    async def _open(self, opened: Incident, switched: anyio.Event) -> None:
+    async def _open(self, case: Case, switched: anyio.Event) -> None:
+        """Tell the ledger and the people, side by side, of what is done already."""
         await switched.wait()  # connecting takes its time, also of this process
-        with suppress(LedgerUnreachable, AlreadyRollingBack):
-            await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
+        message = replace(announce.initiated(case.opened), title=_begins(case.opened))
+        async with anyio.create_task_group() as group:
+            group.start_soon(case.tell, message)
+            with suppress(LedgerUnreachable, AlreadyRollingBack):
+                await self.ledger.open_incident(
+                    case.opened, lease_seconds=LEASE_SECONDS
+                )
 
-    async def _tell(
-        self, opened: Incident, told: list[Delivery], switched: anyio.Event
-    ) -> None:
-        await switched.wait()
-        message = replace(announce.initiated(opened), title=_begins(opened))
-        told.extend(await announce.announce(self.channels, message, clock=self.clock))
-
-    async def _conclude(
-        self,
-        opened: Incident,
-        done: execute.Execution,
-        told: list[Delivery],
-    ) -> Incident:
+    async def _conclude(self, case: Case, done: execute.Execution) -> Incident:
         clocks = incident.Clocks(
-            decided_at=opened.opened_at,
+            decided_at=case.opened.opened_at,
             accepted_at=done.accepted_at,
             carried_out_at=done.ended_at if done.complete else None,
             restored_at=done.ended_at if done.complete else None,
         )
         ended = replace(
-            opened,
+            case.opened,
             outcome=Outcome.RESTORED if done.complete else Outcome.ESCALATED,
             detail=_detail(done),
             steps=done.steps,
-            phases=incident.phases(clocks, self.policy.budgets),
         )
-        sent = await announce.announce(self.channels, _ends(ended), clock=self.clock)
-        told.extend(sent)
-        if sent and all(delivery.problem is None for delivery in sent):
-            clocks = replace(clocks, communicated_at=self.clock.now())
-        phases = incident.phases(clocks, self.policy.budgets)
-        return await self._keep(replace(ended, phases=phases, deliveries=tuple(told)))
-
-    async def _keep(self, ended: Incident) -> Incident:
-        try:
-            await self.ledger.save_incident(ended)
-        except LedgerUnreachable as error:
-            unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
-            return replace(ended, detail=unsaved)
-        return ended
-
-    async def _interrupted(self, opened: Incident) -> None:
-        """Leave word before going: the incident ends as one that needs a person."""
-        detail = "interrupted; run it again, which does no harm"
-        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
-        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            with suppress(LedgerUnreachable):
-                await self.ledger.save_incident(cut)
-            message = announce.outcome(cut)
-            await announce.announce(self.channels, message, clock=self.clock)
+        return await case.keep(await case.ended(ended, clocks, _ends))
 
 
 def _detail(done: execute.Execution) -> str:
