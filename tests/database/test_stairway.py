@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rollback.errors import SchemaRefused
-from rollback.targets.database.scripts import forward
+from rollback.targets.database.scripts import forward, load
 from rollback.targets.database.stairway import Stair, climb
 from rollback.testing import stairway
 
@@ -208,6 +208,15 @@ async def test_a_point_of_no_return_is_told_and_passes(
     assert second.ok
     assert second.no_return == "the guests asked to be forgotten"
     assert third.ok
+
+
+def test_no_plan_goes_over_a_point_of_no_return(folder: Path) -> None:
+    """What the stairway lets pass, a rollback refuses, with the reason."""
+    reason = "the guests asked to be forgotten"
+    _written(folder, {"rollback_002": f"-- rollback: none, {reason}\nSELECT 1;"})
+
+    with pytest.raises(SchemaRefused, match=f"no way back \\({reason}\\)"):
+        load(folder, ["002", "001"])
 
 
 async def test_a_table_without_rows_is_told(server: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from .history import read_history
 from .layout import Table, read_tables
 from .planning import Planning, make_plan
 from .scratch import scratch
-from .scripts import statements
+from .scripts import no_return, statements
 from .seeding import seed_tables
 from .values import Held, read_values
 
@@ -37,7 +37,6 @@ HISTORY = """
 CREATE TABLE public.schema_migrations (version text PRIMARY KEY);
 INSERT INTO public.schema_migrations VALUES ('0')"""
 MAKES_HISTORY = re.compile(rf"CREATE\s+TABLE\b[^;(]*\b{TABLE}\b", re.IGNORECASE)
-NO_RETURN = re.compile(r"\s*--[ \t]*rollback:[ \t]*none\b[ \t:,.-]*(.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,10 +187,7 @@ class Ground:
     def no_return(self, version: str) -> str | None:
         """The reason that its script gives for being no way back."""
         path = self.migrations[version].with_name(f"rollback_{version}.sql")
-        if not path.exists():
-            return None
-        match = NO_RETURN.match(path.read_text("utf-8-sig"))
-        return (match[1].strip() or "no reason is given") if match else None
+        return no_return(path.read_text("utf-8-sig")) if path.exists() else None
 
     def makes_history(self, version: str) -> bool:
         """Whether this migration makes the history."""

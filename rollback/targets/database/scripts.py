@@ -22,10 +22,12 @@ __all__ = [
     "forward",
     "load",
     "needs_no_transaction",
+    "no_return",
     "statements",
 ]
 
 _DECLARED = re.compile(r"\s*--[ \t]*rollback:[ \t]*no-transaction[ \t]*(?:[\r\n]|\Z)")
+_NO_RETURN = re.compile(r"\s*--[ \t]*rollback:[ \t]*none\b[ \t:,.-]*(.*)")
 _VERSION = re.compile(r"\w[\w.\-]*", re.ASCII)
 _MIGRATION = re.compile(r"(\d+)(?:_.*)?\.sql", re.ASCII)
 
@@ -111,6 +113,15 @@ def forward(folder: Path) -> dict[str, Path]:
     return {version: found[version] for version in in_order(found)}
 
 
+def no_return(text: str) -> str | None:
+    """The reason that a script gives for being no way back, where it says so.
+
+    It begins with the comment `-- rollback: none` and the reason.
+    """
+    match = _NO_RETURN.match(text)
+    return (match[1].strip() or "no reason is given") if match else None
+
+
 def needs_no_transaction(statement: Statement) -> bool:
     """Whether PostgreSQL is known to refuse it inside a transaction."""
     words = " ".join(statement.words)
@@ -155,6 +166,9 @@ def _problems(script: Script) -> Iterator[str]:
     if "\0" in script.text:
         line = script.text.count("\n", 0, script.text.index("\0")) + 1
         yield f"{name}:{line} holds a NUL byte"
+    if reason := no_return(script.text):
+        yield f"{name} says that there is no way back ({reason})"
+        return
     try:
         found = statements(script.text)
     except Unclosed as error:
