@@ -69,9 +69,8 @@ class Case:
             return await work()
         except BaseException as error:
             mistake = isinstance(error, Exception)
-            await self._last_words(
-                f"{repr(error) if mistake else 'interrupted'}; {then}"
-            )
+            why = repr(error) if mistake else "interrupted"
+            await self._last_words(f"{why}; {then}")
             if mistake:
                 raise StepFailed(f"{broken} broke off: {error!r}.") from error
             raise
@@ -121,8 +120,13 @@ class Case:
         except LedgerUnreachable as error:
             unsaved = f"{ended.detail}; the incident was not saved: {error.message}"
             return replace(ended, detail=unsaved)
-        self.notice(f"told, and kept as {ended.id}")
         return ended
+
+    async def close(self, ended: Incident) -> Incident:
+        """Keep what was told, and say so."""
+        kept = await self.keep(ended)
+        self.notice(f"told, and kept as {kept.id}")
+        return kept
 
     async def _last_words(self, detail: str) -> None:
         """Leave word before going: the incident ends as one that needs a person."""

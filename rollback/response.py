@@ -170,7 +170,7 @@ class Response:
         )
         ended = await case.ended(ended, clocks)
         await self._remember(ended)
-        return await case.keep(ended)
+        return await case.close(ended)
 
     async def _with_builds(self, record: StepRecord) -> StepRecord:
         """With whether new builds of its part go live by themselves from now on."""

@@ -130,7 +130,7 @@ class Switch:
             detail=_detail(done),
             steps=done.steps,
         )
-        return await case.keep(await case.ended(ended, clocks, _ends))
+        return await case.close(await case.ended(ended, clocks, _ends))
 
 
 def _detail(done: execute.Execution) -> str:
