@@ -58,9 +58,8 @@ class EmbeddedStack:
         self._began = time.monotonic()
         self._servers = servers
         account = find_account()
-        programs = find_programs(account)
         self._postgres = Postgres(
-            programs=programs,
+            programs=find_programs(account),
             folder=servers.folder / "postgres",
             port=ports.numbers["postgres"],
             account=account,
@@ -77,7 +76,7 @@ class EmbeddedStack:
         self._world = World(
             ports=ports.numbers,
             postgres=self._postgres.url,
-            programs=programs,
+            programs=self._postgres.programs,
             backups=servers.folder / "backups",
             deployments={**self.deployments, **ids},
             git_shas={**self.git_shas, **shas},
@@ -131,13 +130,12 @@ class EmbeddedStack:
             StackError: a part of the stack does not answer.
 
         """
-        identity = self._world.deployments[release]
         later.prepare(self._world, release)
         if release not in self.deployments:
             self._spawn_python("app", name=release, env=self._world.app(release))
         self._servers.wait([self._app(release, f"{release}-edge")], START_SECONDS)
-        self._tell_platform("deploy", identity)
-        self.deployments[release] = identity
+        self._tell_platform("deploy", release)
+        self.deployments[release] = self._world.deployments[release]
         self.git_shas[release] = self._world.git_shas[release]
         self.deployment_urls[release] = self._world.url(release)
 
@@ -162,7 +160,7 @@ class EmbeddedStack:
         for name in (*VENDORS, "platform"):
             self._tell(name, "/_control/reset")
         if live != RELEASES[-1]:
-            self._tell_platform("live", self.deployments[live])
+            self._tell_platform("live", live)
         self._servers.wait(self._apps(), START_SECONDS)
 
     def logs(self, name: str) -> str:
@@ -287,8 +285,8 @@ class EmbeddedStack:
 
         self._servers.wait(expected, START_SECONDS, tell)
 
-    def _tell_platform(self, what: str, identity: str) -> None:
-        body = json.dumps({"deployment": identity})
+    def _tell_platform(self, what: str, name: str) -> None:
+        body = json.dumps({"deployment": self._world.deployments[name]})
         self._tell("platform", f"/_control/{what}", body)
 
     def _tell(self, name: str, path: str, body: str | None = None) -> None:

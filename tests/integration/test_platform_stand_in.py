@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 V0, V1, V2, BROKEN, PREVIEW = (
     f"dpl_{name}" for name in ("v0", "v1", "v2", "broken", "preview")
 )
+LATER = "dpl_later"
 PROJECT = "/v9/projects/prj_wedsync"
 NAMED = "wedsync.localhost"
 CUSTOM = "shop.example.com"
@@ -28,7 +29,7 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
     """Describe a project: two releases before v2, a failed build and a preview."""
-    ports = _free_ports(7)
+    ports = _free_ports(8)
     fates: dict[str, dict[str, str]] = {
         BROKEN: {"state": "ERROR"},
         PREVIEW: {"target": "preview", "substate": "STAGED"},
@@ -39,6 +40,7 @@ def config() -> dict[str, Any]:
         | fates.get(name, {})
         for name, port in zip((V0, V1, V2, BROKEN, PREVIEW), ports, strict=False)
     ]
+    later = {"id": LATER, "name": "later", "git_sha": "1" * 40, "port": ports[7]}
     return {
         "api_port": ports[5],
         "edge_port": ports[6],
@@ -48,6 +50,7 @@ def config() -> dict[str, Any]:
         "bypass_secret": "bypass_test_secret",
         "domains": [f"127.0.0.1:{ports[6]}", NAMED],
         "deployments": deployments,
+        "later": [later | {"upstream": "http://127.0.0.1:9"}],
         "live": V2,
     }
 
@@ -642,6 +645,44 @@ def test_a_scenario_can_be_set_up(api: httpx.Client) -> None:
     assert _job(api) is None
     unknown = api.post("/_control/live", json={"deployment": "dpl_nowhere"})
     assert _refusal(unknown) == (404, "not_found")
+
+
+def test_a_build_is_deployed_while_it_runs(
+    api: httpx.Client, config: dict[str, Any]
+) -> None:
+    """A later build is nowhere before it is deployed, then the newest, and live."""
+    own = f"http://127.0.0.1:{config['later'][0]['port']}"
+
+    def newest() -> dict[str, Any]:
+        listed = api.get("/v6/deployments", params={"limit": 1}).json()
+        first: dict[str, Any] = listed["deployments"][0]
+        return first
+
+    before = newest()
+    assert before["uid"] != LATER
+    assert _refusal(api.get(f"/v13/deployments/{LATER}")) == (404, "not_found")
+    assert httpx.get(own, trust_env=False).status_code == 404
+
+    api.post("/_control/deploy", json={"deployment": LATER}).raise_for_status()
+
+    assert newest()["uid"] == LATER
+    assert newest()["created"] > before["created"]
+    assert _state(api)["live"] == LATER
+    assert httpx.get(own, trust_env=False).status_code == 401
+    unknown = api.post("/_control/deploy", json={"deployment": "dpl_nowhere"})
+    assert _refusal(unknown) == (404, "not_found")
+    api.post("/_control/reset").raise_for_status()
+    assert newest() == before
+
+
+def test_a_build_waits_while_a_rollback_is_in_force(api: httpx.Client) -> None:
+    """After a rollback a later build does not go live by itself."""
+    _rollback(api, V1)
+    _ended(api)
+
+    api.post("/_control/deploy", json={"deployment": LATER}).raise_for_status()
+
+    assert _state(api)["live"] == V1
 
 
 def test_reset_goes_back_to_the_start(api: httpx.Client) -> None:
