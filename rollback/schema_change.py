@@ -6,21 +6,17 @@ refuses, and whatever fails before the commit, leaves the schema as it was.
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import anyio
 
 from . import announce, execute, incident
-from .errors import (
-    LedgerUnreachable,
-    Refused,
-    RollbackError,
-    StepFailed,
-    Unreachable,
-)
+from .case import Case
+from .errors import LedgerUnreachable, Refused, RollbackError, Unreachable
 from .finish import to_the_end
-from .model import Delivery, Incident, JournalEntry, Message, Outcome, Plan, Step
+from .model import Incident, Message, Outcome, Plan, Step
 from .ports import Channel, Clock, Database, Ledger, Target, Tokens
 from .response import Notice, Policy
 from .schema import SchemaPlan
@@ -30,7 +26,6 @@ __all__ = ["Changed", "SchemaChange"]
 
 LEASE_SECONDS = 900.0
 ALIVE_SECONDS = 300.0  # waiting for locks and rehearsing must not lose the claim
-LAST_WORDS_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -63,162 +58,92 @@ class SchemaChange:
         Raises `AlreadyRollingBack` when somebody else is at it, and `StepFailed` for
         what nobody thought of; that, too, leaves an incident and a call for help.
         """
-        at = self.clock.now()
-        opened = Incident(
-            id=incident.new_id(at, self.tokens.new()),
-            environment=self.policy.environment,
-            from_deployment=target.tag(planned.from_version),
-            to_deployment=target.tag(planned.to_version),
-            reason=reason,
-            opened_at=at,
-            part=target.PART,
-        )
+        case = self._case(planned, reason)
         try:
             await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
         except LedgerUnreachable as error:
             self.notice(f"the ledger keeps nobody else out: {error.message}")
-        run = _Run(change=self, planned=planned, opened=opened, rehearse=rehearse)
-        try:
-            return await run.whole()
-        except BaseException as error:
-            await self._interrupted(replace(opened, journal=tuple(run.journal)))
-            if isinstance(error, Exception):
-                raise StepFailed(f"The rollback broke off: {error!r}.") from error
-            raise
-
-    async def keep(self, ended: Incident) -> Incident:
-        """Save it, or say that it is not saved."""
-        try:
-            await self.ledger.save_incident(ended)
-        except LedgerUnreachable as error:
-            unsaved = f"{ended.detail} The incident was not saved: {error.message}"
-            return replace(ended, detail=unsaved)
-        return ended
-
-    async def _interrupted(self, opened: Incident) -> None:
-        """Leave word before going: the incident ends as one that needs a person."""
-        detail = (
-            "interrupted; the schema is wholly as before or wholly rolled back: "
-            "running it again does no harm"
+        case = Case(
+            opened=opened,
+            ledger=self.ledger,
+            channels=self.channels,
+            clock=self.clock,
+            budgets=self.policy.budgets,
+            notice=self.notice,
         )
-        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
-        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            await self.keep(cut)
-            message = announce.outcome(cut)
-            await announce.announce(self.channels, message, clock=self.clock)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """One time that it is done."""
-
-    change: SchemaChange
-    planned: SchemaPlan
-    opened: Incident
-    rehearse: bool
-    journal: list[JournalEntry] = field(default_factory=list)
-    told: list[Delivery] = field(default_factory=list)
-
-    async def whole(self) -> Changed:
-        """From the backup to the last word."""
-        backing = target.Backing(
-            self.change.database,
-            label=f"{self.opened.id}-schema",
-            journal=self._note,
-            notice=self.change.notice,
+        kept = _Kept(self.database)
+        ended = await case.see_through(
+            lambda: case.with_backup(
+                self.database,
+                lambda backing: self._roll_back(planned, case, kept, backing, rehearse),
+            ),
+            broken="The rollback",
+            then="the schema is wholly as before or wholly rolled back: "
+            "running it again does no harm",
         )
-        schema = target.Schema(
-            database=self.change.database,
-            plan=self.planned,
-            backing=backing,
-            incident=self.opened.id,
-            notice=self.change.notice,
-            rehearse=self.rehearse,
-        )
-        kept = _Kept(schema, self.change.database)
-        message = replace(announce.initiated(self.opened), title=_begins(self.opened))
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tell, message)
-            await backing.begin(group)
-            done = await self._execute(kept)
-        # What was done is told and kept, whoever interrupts from here on.
-        ended = await to_the_end(lambda: self._conclude(done, schema, backing, kept))
-        self.change.notice(f"told, and kept as {ended.id}")
         return Changed(incident=ended, refusal=kept.refusal)
 
-    async def _execute(self, kept: "_Kept") -> execute.Execution:
-        async with anyio.create_task_group() as meanwhile:
-            meanwhile.start_soon(self._stay_alive)
-            done = await execute.execute(
-                Plan(
-                    environment=self.opened.environment,
-                    from_deployment=self.planned.from_version,
-                    to_deployment=self.planned.to_version,
-                    reason=self.opened.reason,
-                    part=target.PART,
-                    steps=(target.step(self.planned),),
-                    schema=self.planned,
-                ),
-                {target.PART: kept},
-                clock=self.change.clock,
-                journal=self._write,
-            )
-            meanwhile.cancel_scope.cancel()
-        return done
+    async def _roll_back(
+        self,
+        planned: SchemaPlan,
+        case: Case,
+        kept: "_Kept",
+        backing: target.Backing,
+        rehearse: bool,
+    ) -> Incident:
+        """From the first word to the last; the schema waits for the backup."""
+        kept.schema = target.Schema(
+            database=self.database,
+            plan=planned,
+            backing=backing,
+            incident=case.opened.id,
+            notice=self.notice,
+            rehearse=rehearse,
+        )
+        message = replace(announce.initiated(case.opened), title=_begins(case.opened))
+        async with anyio.create_task_group() as group:
+            group.start_soon(case.tell, message)
+            async with anyio.create_task_group() as meanwhile:
+                meanwhile.start_soon(_stay_alive, case)
+                done = await execute.execute(
+                    _plan(planned, case.opened),
+                    {target.PART: kept},
+                    clock=self.clock,
+                    journal=case.write,
+                )
+                meanwhile.cancel_scope.cancel()
+        # What was done is told and kept, whoever interrupts from here on.
+        return await to_the_end(lambda: self._conclude(case, kept, done, backing))
 
     async def _conclude(
         self,
-        done: execute.Execution,
-        schema: target.Schema,
-        backing: target.Backing,
+        case: Case,
         kept: "_Kept",
+        done: execute.Execution,
+        backing: target.Backing,
     ) -> Incident:
         clocks = incident.Clocks(
-            decided_at=self.opened.opened_at,
+            decided_at=case.opened.opened_at,
             accepted_at=done.accepted_at,
             carried_out_at=done.ended_at if done.complete else None,
             restored_at=done.ended_at if done.complete else None,
         )
-        budgets = self.change.policy.budgets
         ended = replace(
-            self.opened,
+            case.opened,
             outcome=kept.outcome(done),
             detail=kept.said or "; ".join(step.detail for step in done.steps),
             steps=done.steps,
-            journal=tuple(self.journal),
-            phases=incident.phases(clocks, budgets),
             backup=backing.note,
-            receipt=schema.receipt,
+            receipt=kept.schema.receipt if kept.schema else None,
         )
-        if await self._tell(_ends(ended)):
-            clocks = replace(clocks, communicated_at=self.change.clock.now())
-        phases = incident.phases(clocks, budgets)
-        ended = replace(ended, phases=phases, deliveries=tuple(self.told))
-        return await self.change.keep(ended)
+        return await case.close(await case.ended(ended, clocks, _ends))
 
-    async def _write(self, entry: JournalEntry) -> None:
-        self.journal.append(entry)
-        self.change.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
-        with suppress(LedgerUnreachable):
-            await self.change.ledger.append(self.opened.id, entry)
 
-    async def _note(self, event: str, detail: str) -> None:
-        at = self.change.clock.now()
-        await self._write(JournalEntry(at=at, event=event, detail=detail))
-
-    async def _stay_alive(self) -> None:
-        """A journal entry renews the claim."""
-        while True:
-            await anyio.sleep(ALIVE_SECONDS)
-            await self._note("still_at_it", self.planned.to_version)
-
-    async def _tell(self, message: Message) -> bool:
-        """Whether every channel took it; there must be one."""
-        sent = await announce.announce(
-            self.change.channels, message, clock=self.change.clock
-        )
-        self.told.extend(sent)
-        return bool(sent) and all(delivery.problem is None for delivery in sent)
+async def _stay_alive(case: Case) -> None:
+    """A journal entry renews the claim."""
+    while True:
+        await anyio.sleep(ALIVE_SECONDS)
+        await case.note("still_at_it", str(case.opened.to_deployment))
 
 
 @dataclass(slots=True)
@@ -230,7 +155,6 @@ class _Kept:
     """
 
     schema: Target
-    database: Database
     error: RollbackError | None = None
     name: str = target.PART
 
@@ -277,6 +201,18 @@ class _Kept:
         except RollbackError as error:
             self.error = error
             raise
+
+
+def _plan(planned: SchemaPlan, opened: Incident) -> Plan:
+    return Plan(
+        environment=opened.environment,
+        from_deployment=planned.from_version,
+        to_deployment=planned.to_version,
+        reason=opened.reason,
+        part=target.PART,
+        steps=(target.step(planned),),
+        schema=planned,
+    )
 
 
 def _begins(opened: Incident) -> str:
