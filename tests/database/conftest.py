@@ -39,3 +39,16 @@ def database(server: str) -> Iterator[str]:
     yield make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="module")
+def two_databases(server: str) -> Iterator[tuple[str, str]]:
+    """The addresses of two databases of the module's own, which its tests empty."""
+    names = [f"test_{secrets.token_hex(4)}" for _ in range(2)]
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+    yield make_conninfo(server, dbname=names[0]), make_conninfo(server, dbname=names[1])
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -202,7 +202,8 @@ SELECT 'comment', '', description, 'comment:' || classoid || ':' || objoid || ':
     || objsubid, classoid::regclass || ':' || objoid
     || CASE objsubid WHEN 0 THEN '' ELSE ':' || objsubid END, NULL, false
   FROM pg_description d
- WHERE objoid >= 16384 AND NOT EXISTS (SELECT FROM extended e
+ WHERE objoid >= 16384 AND classoid <> 'pg_extension'::regclass
+   AND description <> 'standard public schema' AND NOT EXISTS (SELECT FROM extended e
        WHERE e.classid = d.classoid AND e.objid = d.objoid)
 """
 

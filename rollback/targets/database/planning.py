@@ -1,27 +1,30 @@
 """The plan of a rollback of the schema: everything that is known before it is begun."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from anyio import to_thread
+from psycopg.errors import LockNotAvailable
 
-from rollback.errors import NeedsConsent, SchemaRefused, UnknownVersion
+from rollback.errors import LockNotTaken, NeedsConsent, SchemaRefused, UnknownVersion
 from rollback.schema import Fingerprint, SchemaPlan, SchemaRecord, Script
-from rollback.transactions import Database
+from rollback.transactions import Connection, Database
 
 from .complaints import speaking
 from .footprint import Footprint, footprint
 from .history import History, in_order
 from .scripts import load
-from .survey import Survey, survey
+from .survey import Survey, exclusive, survey
 from .trial import Trial, try_scripts
 
 __all__ = ["Copies", "Planning", "make_plan"]
 
 ASK_SECONDS = 60.0
 SHOWN = 8
+T = TypeVar("T")
 
 Copies = Callable[[], AbstractAsyncContextManager[str]]
 """Makes a schema-only copy with the history's rows; its address while it is there."""
@@ -56,8 +59,7 @@ async def make_plan(
 
     """
     database = Database(planning.url, statement_timeout_seconds=ASK_SECONDS)
-    with speaking(database, SchemaRefused):
-        now = await database.transaction(lambda c: survey(c, planning.schemas))
+    now = await _ask(database, lambda c: survey(c, planning.schemas))
     if now.history.current == to:
         return None
     versions = _above(now.history, to)
@@ -69,8 +71,7 @@ async def make_plan(
     recorded = records[to].fingerprint if to in records else None
     _check_history(trial, now.history)
     _compare(now, trial, recorded, to)
-    with speaking(database, SchemaRefused):
-        found = await database.transaction(lambda c: footprint(c, trial, now))
+    found = await _ask(database, lambda c: footprint(c, trial, now))
     _check_stall(found, planning.stall_limit_seconds, accept)
     return SchemaPlan(
         from_version=versions[0],
@@ -83,6 +84,17 @@ async def make_plan(
         fingerprint=recorded,
         notes=(*notes, *found.notes),
     )
+
+
+async def _ask(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
+    with speaking(database, SchemaRefused):
+        try:
+            return await database.transaction(work)
+        except LockNotAvailable as error:
+            found = await database.transaction(exclusive)
+            raise LockNotTaken(
+                f"The schema cannot even be read: {_some(found) or error}.",
+            ) from error
 
 
 def _above(history: History, to: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ __all__ = [
     "Survey",
     "Wanted",
     "count",
+    "exclusive",
     "holders",
     "read_sizes",
     "survey",
@@ -24,6 +25,7 @@ __all__ = [
 
 COUNT_SECONDS = 10.0
 TOTAL_SECONDS = 30.0
+LOCK_SECONDS = 2
 
 _SESSION = """
 SELECT current_setting('search_path') AS search_path,
@@ -41,6 +43,16 @@ SELECT 'pg_class:' || attrelid || ':' || attnum AS identity, s.avg_width AS widt
   JOIN pg_class c ON relnamespace = n.oid AND relname = tablename
   JOIN pg_attribute a ON attrelid = c.oid AND a.attname = s.attname
  WHERE 'pg_class:' || c.oid = ANY (%(identities)s) AND NOT s.inherited
+"""
+_EXCLUSIVE = """
+SELECT coalesce(l.pid, 0) AS pid, coalesce(a.application_name, '') AS application,
+       coalesce(a.state, '') AS state, format('%I.%I', n.nspname, c.relname) AS name
+  FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+  JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
+   AND l.pid IS DISTINCT FROM pg_backend_pid()
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ ORDER BY name
 """
 # A session's query is not read: it may hold values.
 _HOLDERS = """
@@ -146,8 +158,20 @@ async def holders(
     return {identity: tuple(held.values()) for identity, held in found.items()}
 
 
+async def exclusive(connection: Connection) -> tuple[str, ...]:
+    """Who holds a table so that nobody can even look at it: in words."""
+    rows = await (await connection.execute(_EXCLUSIVE.encode())).fetchall()
+    return tuple(
+        f"session {row['pid']} ({row['application'] or 'unnamed'}, {row['state']}) "
+        f"holds {row['name']}"
+        for row in rows
+    )
+
+
 async def _read_only(connection: Connection) -> None:
+    """The catalogue's own functions lock what they tell of, as a reader does."""
     await connection.execute("SET LOCAL transaction_read_only = on")
+    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'".encode())
 
 
 async def _count(connection: Connection, one: Wanted, seconds: float) -> int | None:
