@@ -249,3 +249,11 @@ async def test_nothing_without_a_verified_backup(
     with pytest.raises(BackupFailed, match="is not verified"):
         await carry_out(shop, plan(SCRIPTS, DESTROYS))
     assert versions(shop) == ("1", "2", "3")
+
+
+async def test_what_a_script_renames_and_the_next_drops_was_planned(shop: str) -> None:
+    """Its name in the plan is the one that it had when it was dropped."""
+    sql(shop, "CREATE VIEW v AS SELECT id FROM gifts")
+    scripts = (script("3", "ALTER VIEW v RENAME TO w"), script("2", "DROP VIEW w"))
+    wanted = plan(scripts, [("2", "view", "public.w")], to="1")
+    assert (await carry_out(shop, wanted)).versions == ("3", "2")

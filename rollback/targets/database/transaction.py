@@ -1,5 +1,6 @@
 """The one transaction of a rollback: all of it is as planned, or none of it is done."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -213,10 +214,19 @@ def _as_planned(
 
 
 def _unplanned(plan: SchemaPlan, before: Catalogue, after: Catalogue) -> Iterable[str]:
-    """What holds no rows; tables and columns are followed by their numbers."""
+    """What holds no rows; tables and columns are followed by their numbers.
+
+    The plan names what was dropped as it was named then: a script before may have
+    renamed it.
+    """
     planned = {(one.kind, one.object) for one in plan.destroys}
-    for kind, name in destroyed(before, after):
-        if kind not in HOLDERS and (kind, name) not in planned:
+    found = {each for each in destroyed(before, after) if each[0] not in HOLDERS}
+    renamed = Counter(
+        kind for kind, name in planned - found if (kind, name) not in before.by_name
+    )
+    for kind, name in sorted(found - planned):
+        renamed[kind] -= 1
+        if renamed[kind] < 0:
             yield f"the {kind} {name} was dropped, which was not planned"
 
 
