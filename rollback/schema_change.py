@@ -60,39 +60,48 @@ class SchemaChange:
         """
         case = self._case(planned, reason)
         try:
-            await self.ledger.open_incident(opened, lease_seconds=LEASE_SECONDS)
+            await self.ledger.open_incident(case.opened, lease_seconds=LEASE_SECONDS)
         except LedgerUnreachable as error:
             self.notice(f"the ledger keeps nobody else out: {error.message}")
-        case = Case(
-            opened=opened,
+        refusals: list[Refused] = []
+        roll_back = partial(self._roll_back, planned, case, rehearse, refusals)
+        ended = await case.see_through(
+            lambda: case.with_backup(self.database, roll_back),
+            broken="The rollback",
+            then="the schema is wholly as before or wholly rolled back: "
+            "running it again does no harm",
+        )
+        return Changed(incident=ended, refusal=refusals[0] if refusals else None)
+
+    def _case(self, planned: SchemaPlan, reason: str) -> Case:
+        at = self.clock.now()
+        return Case(
+            opened=Incident(
+                id=incident.new_id(at, self.tokens.new()),
+                environment=self.policy.environment,
+                from_deployment=target.tag(planned.from_version),
+                to_deployment=target.tag(planned.to_version),
+                reason=reason,
+                opened_at=at,
+                part=target.PART,
+            ),
             ledger=self.ledger,
             channels=self.channels,
             clock=self.clock,
             budgets=self.policy.budgets,
             notice=self.notice,
         )
-        kept = _Kept(self.database)
-        ended = await case.see_through(
-            lambda: case.with_backup(
-                self.database,
-                lambda backing: self._roll_back(planned, case, kept, backing, rehearse),
-            ),
-            broken="The rollback",
-            then="the schema is wholly as before or wholly rolled back: "
-            "running it again does no harm",
-        )
-        return Changed(incident=ended, refusal=kept.refusal)
 
     async def _roll_back(
         self,
         planned: SchemaPlan,
         case: Case,
-        kept: "_Kept",
-        backing: target.Backing,
         rehearse: bool,
+        refusals: list[Refused],
+        backing: target.Backing,
     ) -> Incident:
         """From the first word to the last; the schema waits for the backup."""
-        kept.schema = target.Schema(
+        schema = target.Schema(
             database=self.database,
             plan=planned,
             backing=backing,
@@ -100,6 +109,7 @@ class SchemaChange:
             notice=self.notice,
             rehearse=rehearse,
         )
+        kept = _Kept(schema)
         message = replace(announce.initiated(case.opened), title=_begins(case.opened))
         async with anyio.create_task_group() as group:
             group.start_soon(case.tell, message)
@@ -112,29 +122,26 @@ class SchemaChange:
                     journal=case.write,
                 )
                 meanwhile.cancel_scope.cancel()
+        if kept.refusal:
+            refusals.append(kept.refusal)
+        known = replace(case.opened, backup=backing.note, receipt=schema.receipt)
         # What was done is told and kept, whoever interrupts from here on.
-        return await to_the_end(lambda: self._conclude(case, kept, done, backing))
+        return await to_the_end(lambda: self._conclude(case, known, kept, done))
 
     async def _conclude(
-        self,
-        case: Case,
-        kept: "_Kept",
-        done: execute.Execution,
-        backing: target.Backing,
+        self, case: Case, opened: Incident, kept: "_Kept", done: execute.Execution
     ) -> Incident:
         clocks = incident.Clocks(
-            decided_at=case.opened.opened_at,
+            decided_at=opened.opened_at,
             accepted_at=done.accepted_at,
             carried_out_at=done.ended_at if done.complete else None,
             restored_at=done.ended_at if done.complete else None,
         )
         ended = replace(
-            case.opened,
+            opened,
             outcome=kept.outcome(done),
             detail=kept.said or "; ".join(step.detail for step in done.steps),
             steps=done.steps,
-            backup=backing.note,
-            receipt=kept.schema.receipt if kept.schema else None,
         )
         return await case.close(await case.ended(ended, clocks, _ends))
 
