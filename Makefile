@@ -33,11 +33,10 @@ lint: .venv/installed  ## ruff, mypy, import layers
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: .venv/installed  ## figures beside the peers, into docs/*-figures.md; 45 minutes
+bench: .venv/installed  ## figures beside the peers, into docs/deciding-figures.md
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e '.[bench]'
 	@.venv/bin/python -m bench.decide --write docs/deciding-figures.md
-	@.venv/bin/python -m bench.database --write docs/database-figures.md
 
 format: .venv/installed  ## mend what can be mended
 	@.venv/bin/ruff check --fix .
