@@ -139,14 +139,12 @@ def destroyed(before: Catalogue, after: Catalogue) -> tuple[tuple[str, str], ...
     of its kind has the name now. What is only renamed is not. What went with something
     that is named (columns and indexes of a table, its partitions) is not named itself.
     """
-    found = set()
-    for fact in before.facts:
-        if _goes_along(fact, before, after):
-            continue
-        if _lost(fact, after) or _converted(fact, after):
-            found.add((fact.kind, fact.object))
-        elif fact.kind == "grant":
-            found.update((fact.kind, lost) for lost in _revoked(fact, after))
+    found = {
+        (fact.kind, name)
+        for fact in before.facts
+        for name in _narrowed(fact, after)
+        if not _goes_along(fact, before, after)
+    }
     return tuple(sorted(found))
 
 
@@ -219,6 +217,14 @@ def _lost(fact: Fact, after: Catalogue) -> bool:
     if fact.identity in after.by_identity:
         return False
     return fact.kind in _HOLDERS or (fact.kind, fact.object) not in after.by_name
+
+
+def _narrowed(fact: Fact, after: Catalogue) -> Iterator[str]:
+    """Itself, where it is lost, or those of its rights that are."""
+    if _lost(fact, after) or _converted(fact, after):
+        yield fact.object
+    elif fact.kind == "grant":
+        yield from _revoked(fact, after)
 
 
 def _goes_along(fact: Fact, before: Catalogue, after: Catalogue) -> bool:
