@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from rollback.settings import Settings
@@ -185,6 +186,36 @@ def test_the_schema_is_adopted_once(
     assert (looked["migrations"], looked["schema on record"]) == ("ok", "warning")
     assert forced[SCRIPTS] == "done"
     assert findings(team.run("doctor", "--json"))["schema on record"] == "ok"
+
+
+def test_a_deployment_is_recorded_with_its_schema(
+    command: Command, fresh: Stack
+) -> None:
+    """And whether the release before runs on it; a database that is down is no bar."""
+    record = ("record", fresh.deployments["v2"], "--git-sha", fresh.git_shas["v2"])
+    version = str(_schema(fresh))
+    made = command.run(
+        *record, "--migration", version, "--backward-incompatible", "--json"
+    )
+    down = changed(command, DATABASE_DIRECT_URL=f"postgresql://a:hush@{nobody()}/x")
+    again = down.run(*record, "--migration", version)
+
+    assert made.code == 0, made.stderr
+    assert made.document["backward_compatible"] is False
+    assert findings(command.run("doctor", "--json"))["schema on record"] == "ok"
+    assert again.code == 0, again.stderr
+    assert "the schema is not recorded" in again.stdout
+    assert "hush" not in again.stdout + again.stderr
+    (kept,) = command.run("history", "--json").document
+    assert kept["backward_compatible"] is False
+
+
+def _schema(stack: Stack) -> object:
+    """The version that the stack's database is at."""
+    with psycopg.connect(stack.addresses["postgres"]) as connection:
+        found = connection.execute("SELECT max(version) FROM schema_migrations")
+        row = found.fetchone()
+    return row[0] if row else None
 
 
 # -- doctor -------------------------------------------------------------------
