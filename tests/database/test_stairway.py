@@ -184,8 +184,8 @@ async def test_what_one_version_leaves_does_not_spoil_the_next(
     scripts = {
         "002": "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE moods (mood mood);",
         "rollback_002": "DROP TABLE moods;",
-        "003": "ALTER TYPE mood RENAME TO feeling;",
-        "rollback_003": "ALTER TYPE feeling RENAME TO mood;",
+        "003": "CREATE INDEX by_mood ON moods (mood);",
+        "rollback_003": "DROP INDEX by_mood;",
     }
     _, second, third = await climb(server, _written(folder, scripts))
 
