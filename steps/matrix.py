@@ -31,8 +31,8 @@ FOR_EVER = 10**9
 
 
 @pytest.fixture
-def scene() -> Scene:
-    """A scene in which nothing happens yet."""
+def case() -> Scene:
+    """A scene in which nothing happens yet; the fixture `scene` is the schema's."""
     return Scene()
 
 
@@ -42,52 +42,52 @@ def scene() -> Scene:
 @given(
     parsers.parse("{requests:d} requests and {probes:d} probes come to v2 in 5 minutes")
 )
-def come_in_all(scene: Scene, requests: int, probes: int) -> None:
+def come_in_all(case: Scene, requests: int, probes: int) -> None:
     """Spread evenly over the window."""
-    scene.totals = {"requests": requests, "probes": probes}
+    case.totals = {"requests": requests, "probes": probes}
 
 
 @given(parsers.parse("{bad:d} requests fail"))
-def so_many_fail(scene: Scene, bad: int) -> None:
+def so_many_fail(case: Scene, bad: int) -> None:
     """Of those in all."""
-    scene.totals["failed"] = bad
+    case.totals["failed"] = bad
 
 
 @given(parsers.parse("{bad:d} requests are slow"))
-def so_many_slow(scene: Scene, bad: int) -> None:
+def so_many_slow(case: Scene, bad: int) -> None:
     """Of those in all."""
-    scene.totals["slow"] = bad
+    case.totals["slow"] = bad
 
 
 @given(parsers.parse("{bad:d} probes go unanswered"))
-def so_many_unanswered(scene: Scene, bad: int) -> None:
+def so_many_unanswered(case: Scene, bad: int) -> None:
     """Of those in all."""
-    scene.totals["unavailable"] = bad
+    case.totals["unavailable"] = bad
 
 
 @given(parsers.parse("{requests:d} requests and {probes:d} probes a second come to v2"))
-def come_every_second(scene: Scene, requests: int, probes: int) -> None:
+def come_every_second(case: Scene, requests: int, probes: int) -> None:
     """The same in every second."""
-    scene.every = {"requests": requests, "probes": probes}
+    case.every = {"requests": requests, "probes": probes}
 
 
 @given(parsers.parse("of every 10 requests {failed:d} fail and {slow:d} are slow"))
-def requests_go_wrong(scene: Scene, failed: int, slow: int) -> None:
+def requests_go_wrong(case: Scene, failed: int, slow: int) -> None:
     """In every second."""
-    tens = scene.every["requests"] // 10
-    scene.every |= {"failed": failed * tens, "slow": slow * tens}
+    tens = case.every["requests"] // 10
+    case.every |= {"failed": failed * tens, "slow": slow * tens}
 
 
 @given(parsers.parse("of every 10 probes {bad:d} go unanswered"))
-def probes_go_wrong(scene: Scene, bad: int) -> None:
+def probes_go_wrong(case: Scene, bad: int) -> None:
     """In every second."""
-    scene.every["unavailable"] = bad * scene.every["probes"] // 10
+    case.every["unavailable"] = bad * case.every["probes"] // 10
 
 
 @given(parsers.parse("of every 10 requests to v1 {bad:d} fail too"))
-def stable_fails(scene: Scene, bad: int) -> None:
+def stable_fails(case: Scene, bad: int) -> None:
     """v1 has no visitors any more: these are the probes' requests."""
-    scene.stable = steady(requests=10, probes=2, failed=bad)
+    case.stable = steady(requests=10, probes=2, failed=bad)
 
 
 @given(
@@ -95,13 +95,13 @@ def stable_fails(scene: Scene, bad: int) -> None:
         "v2 is healthy, and its few failures come in bursts, by seed {seed:d}"
     )
 )
-def in_bursts(scene: Scene, seed: int) -> None:
+def in_bursts(case: Scene, seed: int) -> None:
     """About one request in a hundred, half of a second's at a time."""
-    scene.turns.append(lambda _: bursty(seed))
+    case.turns.append(lambda _: bursty(seed))
 
 
 @given(parsers.parse("every request fails from second {second:d} on"))
-def all_fail(scene: Scene, second: int) -> None:
+def all_fail(case: Scene, second: int) -> None:
     """The probes are answered as before."""
 
     def failing(usual: Traffic) -> Traffic:
@@ -111,32 +111,32 @@ def all_fail(scene: Scene, second: int) -> None:
 
         return switched(second, usual, failed)
 
-    scene.turns.append(failing)
+    case.turns.append(failing)
 
 
 @given(parsers.parse("v2 is down from minute {minute:d} on"))
-def down_from(scene: Scene, minute: int) -> None:
+def down_from(case: Scene, minute: int) -> None:
     """Neither requests nor probes are answered any more."""
-    scene.turns.append(lambda usual: down(usual, minute * 60, FOR_EVER))
+    case.turns.append(lambda usual: down(usual, minute * 60, FOR_EVER))
 
 
 @given(parsers.parse("v2 is down for {seconds:d} seconds after {minutes:d} minutes"))
-def down_for(scene: Scene, seconds: int, minutes: int) -> None:
+def down_for(case: Scene, seconds: int, minutes: int) -> None:
     """Neither requests nor probes are answered meanwhile."""
     since = minutes * 60
-    scene.turns.append(lambda usual: down(usual, since, since + seconds))
+    case.turns.append(lambda usual: down(usual, since, since + seconds))
 
 
 @given(
     parsers.parse("nothing is measured from second {begin:d} to second {end:d}"),
 )
-def not_measured(scene: Scene, begin: int, end: int) -> None:
+def not_measured(case: Scene, begin: int, end: int) -> None:
     """What happens there leaves no count."""
-    scene.turns.append(lambda usual: silent(usual, begin, end))
+    case.turns.append(lambda usual: silent(usual, begin, end))
 
 
 @given(parsers.parse("every page of v2 takes {ms:d} ms"))
-def pages_take(scene: Scene, ms: int) -> None:
+def pages_take(case: Scene, ms: int) -> None:
     """Measured by the product's own probes, from outside."""
 
     def probed(world: World) -> None:
@@ -155,16 +155,16 @@ def pages_take(scene: Scene, ms: int) -> None:
         )
         world.engine = replace(world.engine, sources=(probes,))
 
-    scene.at(0, probed)
+    case.at(0, probed)
 
 
 # -- given: sources and releases --------------------------------------------------
 
 
 @given(parsers.parse("v2 reports a {code:w} to Sentry after {second:d} seconds"))
-def reports(scene: Scene, code: str, second: int) -> None:
+def reports(case: Scene, code: str, second: int) -> None:
     """One event of its own commit, in production."""
-    scene.at(second, lambda w: w.errors.add(git_sha("v2"), code, w.clock.now()))
+    case.at(second, lambda w: w.errors.add(git_sha("v2"), code, w.clock.now()))
 
 
 @given(
@@ -174,7 +174,7 @@ def reports(scene: Scene, code: str, second: int) -> None:
     ),
     converters={"count": int},
 )
-def sentry_holds(scene: Scene, count: int, code: str, origin: str) -> None:
+def sentry_holds(case: Scene, count: int, code: str, origin: str) -> None:
     """Events that are there when the watch begins."""
     release = {"v1": "v1", "another release": "v0"}.get(origin, "v2")
     environment = "staging" if "staging" in origin else "production"
@@ -185,22 +185,22 @@ def sentry_holds(scene: Scene, count: int, code: str, origin: str) -> None:
             at = world.clock.now() - age
             world.errors.add(git_sha(release), code, at, environment=environment)
 
-    scene.at(0, hold)
+    case.at(0, hold)
 
 
 @given(parsers.parse("Sentry is down from second {begin:d} to second {end:d}"))
-def sentry_down(scene: Scene, begin: int, end: int) -> None:
+def sentry_down(case: Scene, begin: int, end: int) -> None:
     """It cannot be asked meanwhile."""
-    scene.at(begin, lambda world: setattr(world.errors, "down", "connection lost"))
-    scene.at(end, lambda world: setattr(world.errors, "down", None))
+    case.at(begin, lambda world: setattr(world.errors, "down", "connection lost"))
+    case.at(end, lambda world: setattr(world.errors, "down", None))
 
 
 @given(parsers.parse("Redis is down from second {begin:d} to second {end:d}"))
-def redis_down(scene: Scene, begin: int, end: int) -> None:
+def redis_down(case: Scene, begin: int, end: int) -> None:
     """The app's counters cannot be read meanwhile."""
-    redis = _redis(scene, requests=5)
-    scene.at(begin, lambda _: setattr(redis, "down", "connection lost"))
-    scene.at(end, lambda _: setattr(redis, "down", None))
+    redis = _redis(case, requests=5)
+    case.at(begin, lambda _: setattr(redis, "down", "connection lost"))
+    case.at(end, lambda _: setattr(redis, "down", None))
 
 
 @given(
@@ -208,12 +208,12 @@ def redis_down(scene: Scene, begin: int, end: int) -> None:
         "Redis counts {requests:d} requests of users a second, of which {bad:d} fail"
     )
 )
-def redis_counts(scene: Scene, requests: int, bad: int) -> None:
+def redis_counts(case: Scene, requests: int, bad: int) -> None:
     """Beside what the probes see."""
-    _redis(scene, requests=requests, failed=bad)
+    _redis(case, requests=requests, failed=bad)
 
 
-def _redis(scene: Scene, **counts: int) -> MemorySource:
+def _redis(case: Scene, **counts: int) -> MemorySource:
     """The app's counters, which are read beside the probes."""
     redis = MemorySource("redis")
 
@@ -223,33 +223,33 @@ def _redis(scene: Scene, **counts: int) -> MemorySource:
         for second in range(now, now + WINDOW):
             redis.add("dpl_v2", Counts(second=second, **counts))
 
-    scene.at(0, beside)
+    case.at(0, beside)
     return redis
 
 
 @given("v1 and v2 report their database as unhealthy")
-def both_lost_database(scene: Scene) -> None:
+def both_lost_database(case: Scene) -> None:
     """Each at its own address."""
     both = {"dpl_v1": {"database"}, "dpl_v2": {"database"}}
-    scene.at(0, lambda world: world.broken.update(both))
+    case.at(0, lambda world: world.broken.update(both))
 
 
 # -- when -------------------------------------------------------------------------
 
 
 @when(parsers.parse("the gate watches v2 for {minutes:d} minutes"))
-def gate(scene: Scene, minutes: int) -> None:
+def gate(case: Scene, minutes: int) -> None:
     """From the deploy on, with the product's own limits."""
 
     async def watch(world: World) -> Ruling:
         world.limit(replace(limits(DEFAULTS), window_seconds=minutes * 60))
         return await world.engine.gate("dpl_v2", act=True)
 
-    play(scene, watch)
+    play(case, watch)
 
 
 @when(parsers.parse("v2 is watched for {minutes:d} minutes"))
-def watched(scene: Scene, minutes: int) -> None:
+def watched(case: Scene, minutes: int) -> None:
     """Longer than a window, which moves along."""
 
     async def watch(world: World) -> Ruling:
@@ -259,4 +259,4 @@ def watched(scene: Scene, minutes: int) -> None:
         )
         return ruling
 
-    play(scene, watch)
+    play(case, watch)

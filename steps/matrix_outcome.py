@@ -17,10 +17,10 @@ from .matrix_scene import Scene, Seen
 
 
 @pytest.fixture
-def seen(scene: Scene) -> Seen:
+def seen(case: Scene) -> Seen:
     """What came of the watch."""
-    assert scene.seen, "nothing was watched"
-    return scene.seen
+    assert case.seen, "nothing was watched"
+    return case.seen
 
 
 @pytest.fixture
