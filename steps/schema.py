@@ -132,7 +132,7 @@ class Writer(threading.Thread):
         self.join(20)
 
 
-def until(condition: Callable[[], bool], what: str, *, seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
     """Wait for a condition, or fail with what was waited for."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -303,7 +303,7 @@ def cut(scene: Scene) -> None:
     running = scene.by_hand.command.start(*_arguments(), "--json")
     try:
         until(lambda: _cut(watcher) or running.process.poll() is not None, "it waits")
-        scene.by_hand.ran.append(running.result(seconds=60))
+        scene.by_hand.ran.append(running.result(seconds=120))
     finally:
         end(running)
     gate.execute("SELECT pg_advisory_unlock(%s)", [GATE])
@@ -324,7 +324,7 @@ def both(scene: Scene) -> None:
     try:
         for person in (scene.by_hand.command, scene.by_hand.command):
             running.append(person.start(*_arguments(), "--json"))  # noqa: PERF401 - each is ended, also when the next cannot be started
-        scene.together = [each.result(seconds=60) for each in running]
+        scene.together = [each.result(seconds=120) for each in running]
     finally:
         for each in running:
             end(each)
