@@ -11,6 +11,7 @@ from .ports import Database
 from .render import Screen
 from .render_database import (
     backup_document,
+    show_archived,
     show_backups,
     show_change,
     show_refilled,
@@ -164,8 +165,11 @@ async def _again(
 
 @command(db, "refill")
 @click.argument("version")
+@click.option("--plan", "dry", is_flag=True, help="Show what is archived; no change.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-async def refill(settings: Settings, screen: Screen, *, version: str, yes: bool) -> int:
+async def refill(
+    settings: Settings, screen: Screen, *, version: str, dry: bool, yes: bool
+) -> int:
     """Put back what rolling VERSION back has archived.
 
     Apply the migration again first. What is there is not overwritten; what could not go
@@ -173,12 +177,15 @@ async def refill(settings: Settings, screen: Screen, *, version: str, yes: bool)
 
     Example: rollback db refill 20260811
     """
-    if not yes:
+    if not (dry or yes):
         require_terminal()
-        await confirm(
-            f"Put the archived values of {version} back into {settings.environment}?"
-        )
     async with wiring.database(settings, notice=screen.notice) as database:
+        if dry or not yes:
+            show_archived(screen, await database.archived(version), as_result=dry)
+        if dry:
+            return 0
+        if not yes:
+            await confirm(f"Put that back into {settings.environment} now?")
         refilled = await database.refill(version, notice=screen.notice)
     show_refilled(screen, refilled)
     return 0

@@ -46,6 +46,11 @@ COLOURS: dict[str, str] = {
     "failing": "red",
     "unhealthy": "red",
     "failed": "red",
+    "destroys": "red",
+    "locks": "yellow",
+    "archived": "green",
+    "verified": "green",
+    "not verified": "red",
 }
 
 
@@ -78,7 +83,9 @@ class Screen:
         self._console.print(Text(text, style=style))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table on a terminal, tab-separated lines in a pipe."""
+        """A table on a terminal, tab-separated lines in a pipe; nothing of no rows."""
+        if not rows:
+            return
         if not self._console.is_terminal:
             for row in rows:
                 # As text, its tabs would be printed as spaces.

@@ -8,10 +8,12 @@ from .incident import timestamp
 from .model import Incident
 from .render import Screen
 from .schema import Backup, Receipt, Refilled
+from .targets.database.parting import Archive
 from .targets.database.stairway import Stair
 
 __all__ = [
     "backup_document",
+    "show_archived",
     "show_backups",
     "show_change",
     "show_refilled",
@@ -76,6 +78,39 @@ def _show_receipt(screen: Screen, receipt: Receipt) -> None:
 
 
 # -- a refill -----------------------------------------------------------------------
+
+
+def show_archived(
+    screen: Screen, archives: Sequence[Archive], *, as_result: bool
+) -> None:
+    """What there is to be put back, the newest rollback's first."""
+    if as_result:
+        screen.data(
+            [
+                {
+                    "object": each.object,
+                    "kind": each.kind,
+                    "rows": each.rows,
+                    "incident": each.incident,
+                    "refilled": each.refilled,
+                }
+                for each in archives
+            ]
+        )
+    screen.table(
+        ("", "kind", "object", "rows or values", "by", ""),
+        [
+            (
+                "archived",
+                each.kind,
+                each.object,
+                str(each.rows),
+                each.incident,
+                "put back already" if each.refilled else "",
+            )
+            for each in archives
+        ],
+    )
 
 
 def show_refilled(screen: Screen, refilled: Refilled) -> None:

@@ -104,6 +104,8 @@ def show_plan(screen: Screen, plan: SchemaPlan, environment: str) -> None:
         ("", "table", "mode", "held just now by"),
         [("locks", x.table, x.mode, _holders(x.holders)) for x in plan.locks],
     )
+    if not plan.destroys:
+        screen.say("it destroys nothing", "green")
     screen.say(f"writers wait for about {plan.stall_seconds:.2f} s")
     if not plan.fingerprint:
         screen.say(

@@ -205,6 +205,8 @@ def test_the_whole_way_back_and_forth(own: Own, stack: Stack) -> None:
 
     own.apply("002")
     own.do("UPDATE orders SET note = 'newer' WHERE id = 1")
+    (there,) = command.run("db", "refill", "002", "--plan", "--json").document
+    assert (there["object"], there["rows"], there["refilled"]) == (NOTE, 2, False)
     refilled = command.run("db", "refill", "002", "--yes", "--json")
     assert refilled.code == 0, refilled.stderr
     assert refilled.document["objects"][0]["newer_kept"] == 1

@@ -23,10 +23,11 @@ from .backup import Backups
 from .catalogue import read_catalogue
 from .complaints import speaking
 from .history import History, read_history
+from .parting import Archive
 from .planning import Planning, make_plan
 from .pooler import require_session
 from .programs import Programs
-from .refill import refill
+from .refill import archived, refill
 from .rehearsal import rehearse
 from .scratch import copy_schema, scratch
 
@@ -135,7 +136,13 @@ class PostgresDatabase:
     async def refill(self, version: str, *, notice: Notice) -> Refilled:
         """Put back what was archived of a version that is applied again."""
         database = self._database(self.rules.timeout_seconds)
-        return await refill(database, version, notice=notice)
+        return await refill(
+            database, version, notice=notice, schemas=self.rules.schemas
+        )
+
+    async def archived(self, version: str) -> tuple[Archive, ...]:
+        """What a refill of it would put back; raises `NothingArchived`."""
+        return await archived(self._database(ASK_SECONDS), version)
 
     @asynccontextmanager
     async def _copy(self) -> AsyncIterator[str]:

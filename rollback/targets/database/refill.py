@@ -19,6 +19,7 @@ from rollback.ports import Notice
 from rollback.schema import LeftOver, Refilled, RefilledObject
 from rollback.transactions import Connection, Database
 
+from .complaints import speaking
 from .conversion import WRITTEN
 from .history import read_history
 from .locks import LOCKS_OF_WRITERS, claim, take
@@ -30,7 +31,7 @@ from .running import AGAIN, lost
 from .silence import muted
 from .store import EXACT
 
-__all__ = ["refill"]
+__all__ = ["archived", "refill"]
 
 LOCK_TIMEOUT_MS = 2000
 _THERE = "SELECT to_regclass('rollback.archives') IS NOT NULL AS there"
@@ -104,6 +105,12 @@ async def refill(
                 f"{reason} A refill is done whole or not at all."
             ) from error
         raise SchemaRefused(f"{reason} Nothing was changed.") from error
+
+
+async def archived(database: Database, version: str) -> tuple[Archive, ...]:
+    """What there is to put back; raises `NothingArchived`."""
+    with speaking(database, SchemaRefused):
+        return await database.transaction(lambda c: _archives(c, version))
 
 
 async def _archives(connection: Connection, version: str) -> tuple[Archive, ...]:
