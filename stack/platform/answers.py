@@ -71,7 +71,7 @@ def shown(world: World, deployment: Deployment) -> dict[str, Any]:
     return _common(world, deployment) | {
         "id": deployment.id,
         "alias": leading_to(world, deployment),
-        "aliasAssigned": True,
+        "aliasAssigned": deployment.state != "BUILDING",
         "bootedAt": created + 1_000,
         "build": {"env": []},
         "buildSkipped": False,
