@@ -57,13 +57,14 @@ def _made(results: Results) -> str:
         f"Made on {today.day} {today:%B %Y} in {results.minutes:.0f} minutes on "
         f"{os.cpu_count()} cores ({platform.machine()}; Python "
         f"{platform.python_version()}, {results.server}, which syncs nothing to disk). "
-        f"Medians of {results.rounds} runs, the contenders in turn in each round."
+        f"Rounds: {results.rounds}; all contenders in turn in each; medians."
     )
     if results.load > BUSY:
         text += (
             f"\n\n**The machine was busy with other work while this was made (load "
-            f"{results.load:.0f} at its start): the seconds are too long, for all of "
-            "them; what stands beside what is of one run all the same.**"
+            f"{results.load:.0f} at its start): the seconds are too long and uneven, so "
+            "that neither they nor small differences between the contenders say much. "
+            "The values lost do.**"
         )
     return text
 
@@ -78,7 +79,7 @@ def _speed(results: Results) -> str:
         rows.append(tuple(cells))
         if one.name == "ours":
             rows += _parts(results.runs)
-    return _table(("", *(f"{count} migrations" for count in COUNTS)), rows)
+    return _table(("", *(f"migrations: {count}" for count in COUNTS)), rows)
 
 
 def _parts(runs: Sequence[Run]) -> list[tuple[str, ...]]:
@@ -151,7 +152,7 @@ def _overhead(found: Sequence[Overhead]) -> str:
         "stalled": "of it: while writers wait",
         "catalogues": "in that: the catalogue, twice (fingerprint, ledger)",
         "ledgers": "in that: what was written, twice (ledger)",
-        "archive": "in that: the rest, which is the archive of 600,000 values",
+        "archive": "in that: the rest, which is mostly the archive",
         "plain": "beside it: the three scripts alone, in one transaction",
     }
     shown = {field.name for field in fields(Overhead)} | {"archive"}
