@@ -62,9 +62,9 @@ def _made(results: Results) -> str:
     if results.load > BUSY:
         text += (
             f"\n\n**The machine was busy with other work while this was made (load "
-            f"{results.load:.0f} at its start): the seconds are too long and uneven, so "
-            "that neither they nor small differences between the contenders say much. "
-            "The values lost do.**"
+            f"{results.load:.0f} at its start): the seconds are too long and uneven, "
+            "so that neither they nor small differences between the contenders say "
+            "much. The values lost do.**"
         )
     return text
 
