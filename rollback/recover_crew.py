@@ -12,7 +12,7 @@ from .targets.state import Emptied, Purged, Restored, Safe
 __all__ = ["Crew"]
 
 # How long the site is waited for while the rows are not back yet.
-BEFORE_ROWS_SECONDS = 20.0
+BEFORE_ROWS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -242,6 +242,22 @@ async def test_what_is_published_is_published_still(
     assert "public" in rows(connection, published)
 
 
+async def test_an_extension_stays_where_it_is_looked_for(
+    connection: psycopg.Connection[Any], backups: Backups, restorer: Restorer
+) -> None:
+    """It moves over to the restored tables, which name its types by their schema."""
+    connection.execute("CREATE EXTENSION vector SCHEMA public")
+    connection.execute("ALTER TABLE couples ADD COLUMN taste vector(2) DEFAULT '[1,2]'")
+    backup = await taken(backups)
+
+    await restore(restorer, backup)
+
+    assert rows(connection, "SELECT DISTINCT taste::text FROM couples") == ["[1,2]"]
+    (kept,) = kept_schemas(connection)
+    old = rows(connection, "SELECT DISTINCT taste::text FROM {}.couples", kept)
+    assert old == ["[1,2]"]
+
+
 async def test_what_hangs_on_the_old_schema_is_named(
     connection: psycopg.Connection[Any], backups: Backups, restorer: Restorer
 ) -> None:

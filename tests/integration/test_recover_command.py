@@ -34,7 +34,7 @@ def test_lost_writes_are_consented_to_in_words(
         stderr=subprocess.PIPE,
     ) as process:
         os.write(parent, word)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=180)
     os.close(parent)
     os.close(child)
 
