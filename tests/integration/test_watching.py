@@ -89,12 +89,14 @@ def test_several_deployments_have_a_verdict_each(
     assert serving(fresh) == v2
 
 
-def test_the_stable_release_is_measured_beside_the_candidate(
+def test_one_look_measures_both_releases_and_proves_no_health_without_traffic(
     recorded: Command, fresh: Stack
 ) -> None:
-    """Its numbers stand in the verdict, by probes at its own address."""
+    """Inconclusive, exit 3; the stable release is probed beside, at its own address."""
     ran = recorded.run("check", fresh.deployments["v2"], "--json", seconds=SECONDS)
 
+    assert ran.code == 3, ran.stderr
+    assert ran.document["verdict"] == "inconclusive"
     baseline = ran.document["baseline"]
     assert baseline["deployment"] == fresh.deployments["v1"]
     assert baseline["signals"]["availability"]["requests"] >= 50
