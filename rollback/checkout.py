@@ -14,6 +14,7 @@ from .shell import INTERRUPTED, child, require_checkout
 
 __all__ = ["drill", "up"]
 
+SCENARIOS = "tests/acceptance"  # the other tests need not even be read
 # The story is what is shown; pytest itself is heard only where something fails.
 QUIETLY = (
     "-q",
@@ -63,7 +64,8 @@ def drill(
 
     Example: rollback drill -k stripe --report /tmp/drill
     """
-    arguments = ["-m", "pytest", *QUIETLY, "-m", "drill", "--drill", "--stack", stack]
+    arguments = ["-m", "pytest", SCENARIOS, *QUIETLY, "-m", "drill", "--drill"]
+    arguments += ["--stack", stack]
     # Written with "=": pytest would take a folder that stands alone for its root.
     arguments += [f"--seed={seed}", f"--report={report}"]
     arguments += ["-k", expression] if expression else []
