@@ -210,6 +210,21 @@ async def stairway(
     return 0 if all(stair.ok for stair in stairs) else 1
 
 
+@command(db, "backup")
+async def back_up(settings: Settings, screen: Screen) -> int:
+    """Take a backup now, and verify it.
+
+    Every rollback takes its own; this one is for the day before you need it.
+
+    Example: rollback db backup
+    """
+    async with wiring.database(settings, notice=screen.notice) as database:
+        backup = await database.back_up("by-hand", notice=screen.notice)
+    screen.data(backup_document(backup))
+    screen.say(f"{backup.path} is verified", "green")
+    return 0
+
+
 @command(db, "backups")
 @click.option("--check", "name", metavar="NAME", help="Verify this one again.")
 async def backups(settings: Settings, screen: Screen, *, name: str | None) -> int:

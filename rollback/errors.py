@@ -13,7 +13,6 @@ RollbackError
 │   ├── NotConfirmed
 │   ├── LedgerOutdated
 │   ├── NothingArchived
-│   ├── UnknownVersion
 │   ├── UnknownBackup
 │   └── NotACheckout
 ├── Unreachable                 exit 2: something that must answer does not
@@ -35,6 +34,7 @@ RollbackError
 │   ├── SharedOutage
 │   ├── BackupFailed
 │   ├── SchemaRefused
+│   │   ├── UnknownVersion
 │   │   ├── NeedsConsent
 │   │   ├── NotAsPlanned
 │   │   └── LockNotTaken
@@ -203,12 +203,6 @@ class NothingArchived(BadInput):
     default_mend = "An archive is made when a rollback of the schema destroys values."
 
 
-class UnknownVersion(BadInput):
-    """This version is not in the database's history of migrations."""
-
-    default_mend = "Look at the versions with `rollback db --plan --to VERSION`."
-
-
 class UnknownBackup(BadInput):
     """There is no such backup, or it is not verified."""
 
@@ -344,6 +338,12 @@ class SchemaRefused(Refused):
     """The schema cannot be rolled back safely."""
 
     default_mend = "Mend what is named, and look again with `rollback db --plan`."
+
+
+class UnknownVersion(SchemaRefused):
+    """This version is not in the database's history of migrations."""
+
+    default_mend = "Name one that is in it."
 
 
 class NeedsConsent(SchemaRefused):

@@ -137,8 +137,8 @@ class Database(Protocol):
         """How to go back to a version; None where that is the schema's already.
 
         `accept` is what a person has consented to (`unrecorded`, `stall`,
-        `no-transaction`). Raises `UnknownVersion`, and a `SchemaRefused` when it
-        cannot be done safely; changes nothing.
+        `no-transaction`). Raises a `SchemaRefused` when it cannot be done
+        safely, `UnknownVersion` among them; changes nothing.
         """
 
     async def roll_back(

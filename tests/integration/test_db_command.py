@@ -94,10 +94,10 @@ def test_a_script_that_is_missing_is_refused_by_name(own: Own) -> None:
 
 
 def test_a_version_that_was_never_applied_is_named(kept: Own) -> None:
-    """As the plan's refusal; it is the input that is bad."""
+    """As the plan's refusal."""
     ran = kept.command().run("db", "--to", "000", "--plan", "--json")
 
-    assert ran.code == 2, ran.stderr
+    assert ran.code == 4, ran.stderr
     assert "000" in ran.document["refusal"]
 
 
@@ -212,9 +212,11 @@ def _told(stack: Stack) -> str:
 
 
 def _check_backups(own: Own, sha256: str) -> None:
-    """It is listed, and verifies again until it is touched."""
+    """It is listed below a newer one, and verifies again until it is touched."""
     command = own.command()
-    (listed,) = command.run("db", "backups", "--json").document
+    newer = command.run("db", "backup", "--json").document
+    first, listed = command.run("db", "backups", "--json").document
+    assert (first["name"], first["verified"]) == (newer["name"], True)
     assert (listed["verified"], listed["version"]) == (True, "003")
     assert listed["sha256"] == sha256
     whole = command.run("db", "backups", "--check", listed["name"])
