@@ -92,9 +92,7 @@ class MemoryDatabase:
         if isinstance(self.refusal, SchemaRefused):
             raise self.refusal
         scripts = [_script(version) for version in reversed(above)]
-        return SchemaPlan(
-            from_version=above[-1], to_version=to, scripts=tuple(scripts)
-        )
+        return SchemaPlan(from_version=above[-1], to_version=to, scripts=tuple(scripts))
 
     async def rehearse(
         self, plan: SchemaPlan, backup: Backup, *, notice: Notice
