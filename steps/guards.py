@@ -1,9 +1,10 @@
 """Guards against silent passes.
 
 pytest-bdd lets some mistakes pass in silence: an `async def` step is never run, of two
-steps that match one is taken, of two scenarios with one name the first is lost, a step
-that skips looks passed. Each is an error here. Under CI so is every skip that was not
-announced: CI_EXPECTED_SKIPS is a regular expression for the reasons that are.
+steps that match one is taken, of two scenarios with one name the first is lost, of two
+fixtures with one name the other is given, a step that skips looks passed. Each is an
+error here. Under CI so is every skip that was not announced: CI_EXPECTED_SKIPS is a
+regular expression for the reasons that are.
 """
 
 import inspect
@@ -17,6 +18,7 @@ import pytest
 from pytest_bdd.parser import Step
 from pytest_bdd.steps import step_function_context_registry
 
+STEP_NAME = "pytestbdd_stepdef_"  # as pytest-bdd names what a decorator leaves
 SKIPS = pytest.StashKey[list[str]]()
 
 
@@ -31,6 +33,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         lost = duplicate_scenarios(feature.read_text(encoding="utf-8"))
         if lost:
             raise pytest.UsageError(f"{feature.name} has two scenarios named: {lost}.")
+    for name, modules in duplicate_fixtures(session.config.pluginmanager):
+        raise pytest.UsageError(f"The fixture {name} stands twice: in {modules}.")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,3 +91,20 @@ def duplicate_scenarios(text: str) -> list[str]:
     heads = ("Scenario:", "Scenario Outline:", "Example:")
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(heads)]
     return [name for name, times in Counter(names).items() if times > 1]
+
+
+def duplicate_fixtures(plugins: pytest.PytestPluginManager) -> list[tuple[str, str]]:
+    """Fixtures of several modules with steps: the last one would serve all of them."""
+    known: dict[str, dict[int, str]] = {}
+    for module in filter(inspect.ismodule, plugins.get_plugins()):
+        members = vars(module)
+        if not any(name.startswith(STEP_NAME) for name in members):
+            continue
+        for name, value in members.items():
+            if type(value).__name__ == "FixtureFunctionDefinition":
+                known.setdefault(name, {})[id(value)] = module.__name__
+    return [
+        (name, " and ".join(sorted(found.values())))
+        for name, found in sorted(known.items())
+        if len(found) > 1 and not name.startswith(("_", STEP_NAME))
+    ]

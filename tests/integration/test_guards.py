@@ -81,6 +81,22 @@ def test_two_scenarios_of_one_name_stop_the_run(inner: Run) -> None:
     result.stderr.fnmatch_lines(["*two scenarios named*"])
 
 
+def test_two_fixtures_of_one_name_stop_the_run(
+    inner: Run, pytester: pytest.Pytester
+) -> None:
+    """Otherwise one module's steps would be given the other one's."""
+    fixture = "import pytest\n@pytest.fixture\ndef scene(): return 1\n"
+    module = f"from pytest_bdd import given\n{fixture}{STEP}"
+    other = module.replace("a step", "another step")
+    pytester.makepyfile(first_steps=module, second_steps=other)
+    result = inner(SCENARIO, "", "-p", "first_steps", "-p", "second_steps")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*scene stands twice: in first_steps and second_steps*"]
+    )
+
+
 SKIPS = '@given("a step")\ndef _():\n    import pytest; pytest.skip("not today")\n'
 
 
