@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from . import announce, execute, incident, verify
-from .course import PART, Ask, Course, Planner
-from .course_database import LABEL
+from .backup_choice import LABEL
 from .engine import Engine
 from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
 from .finish import to_the_end
@@ -25,7 +24,8 @@ from .model import (
     StepStatus,
 )
 from .ports import Cache, Keys, Restores
-from .recover_crew import Crew
+from .recovery_plan import PART, Ask, Planner, RecoveryPlan
+from .recovery_targets import RecoveryTargets
 from .targets.state import Safe
 
 __all__ = ["Recovery"]
@@ -49,7 +49,7 @@ class Recovery:
     tags: tuple[str, ...] = ()
     lease_seconds: float = LEASE_SECONDS
 
-    async def plan(self, ask: Ask) -> Course:
+    async def plan(self, ask: Ask) -> RecoveryPlan:
         """What would be done now; raises a `Refused` when it cannot be done safely."""
         planner = Planner(
             engine=self.engine,
@@ -60,7 +60,7 @@ class Recovery:
         )
         return await planner.plan(ask)
 
-    async def carry_out(self, course: Course) -> Incident:
+    async def carry_out(self, planned: RecoveryPlan) -> Incident:
         """Do it, make sure from outside, tell and keep it.
 
         Raises `AlreadyRollingBack` when somebody else is at it, and `StepFailed` for
@@ -71,13 +71,13 @@ class Recovery:
             id=incident.new_id(at, engine.tokens.new()),
             environment=engine.policy.environment,
             from_deployment=PART,
-            to_deployment=course.plan.to_deployment,
-            reason=course.ask.reason,
+            to_deployment=planned.plan.to_deployment,
+            reason=planned.ask.reason,
             opened_at=at,
             part=PART,
         )
         await self._claim(opened)
-        run = _Run(recovery=self, course=course, opened=opened)
+        run = _Run(recovery=self, planned=planned, opened=opened)
         try:
             return await run.whole()
         except BaseException as error:
@@ -137,7 +137,7 @@ class _Run:
     """One time that it is done."""
 
     recovery: Recovery
-    course: Course
+    planned: RecoveryPlan
     opened: Incident
     journal: list[JournalEntry] = field(default_factory=list)
     told: list[Delivery] = field(default_factory=list)
@@ -152,8 +152,8 @@ class _Run:
                 group.start_soon(self._tell, message)
                 await self._remember()
                 done = await execute.execute(
-                    self.course.plan,
-                    self._crew().targets(),
+                    self.planned.plan,
+                    self._targets().targets(),
                     clock=self._engine.clock,
                     journal=self._write,
                 )
@@ -166,14 +166,14 @@ class _Run:
 
     async def _remember(self) -> None:
         """What a second run has to know of this one."""
-        course = self.course
+        planned = self.planned
         await self._note("resumes", self._token)
-        if course.restoring:
-            await self._note("restore_from", course.restoring.backup.name)
-        if course.safe:
-            await self._note("backed_up", course.safe.name)
+        if planned.restoring:
+            await self._note("restore_from", planned.restoring.backup.name)
+        if planned.safe:
+            await self._note("backed_up", planned.safe.name)
 
-    def _crew(self) -> Crew:
+    def _targets(self) -> RecoveryTargets:
         engine, recovery = self._engine, self.recovery
         if engine.database:
             self.safe = Safe(
@@ -181,11 +181,11 @@ class _Run:
                 label=f"{self.opened.id}-{LABEL}",
                 journal=self._note,
                 notice=engine.notice,
-                taken=self.course.safe,
+                taken=self.planned.safe,
             )
-        return Crew(
+        return RecoveryTargets(
             engine=engine,
-            course=self.course,
+            planned=self.planned,
             token=self._token,
             safe=self.safe,
             restores=recovery.restores,
@@ -252,7 +252,7 @@ class _Run:
     @property
     def _token(self) -> str:
         """The name of the first run, which all of them share."""
-        return self.course.resumes or self.opened.id
+        return self.planned.resumes or self.opened.id
 
     async def _stay_alive(self) -> None:
         """Renew the claim. Somebody who took it over stops this run."""

@@ -6,11 +6,11 @@ from typing import Any
 import anyio
 import click
 
-from .course import Ask, Course
-from .course_database import Restoring
+from .backup_choice import Restoring
 from .errors import BadInput, NotConfirmed
 from .incident import timestamp
 from .model import Outcome
+from .recovery_plan import Ask, RecoveryPlan
 from .recovery_wiring import recovery
 from .render import Screen
 from .settings import Settings
@@ -56,23 +56,23 @@ async def recover(
             mend="Add --with-database to restore it.",
         )
     async with recovery(settings, notice=screen.notice) as work:
-        course = await work.plan(ask)
+        planned = await work.plan(ask)
         if dry:
-            screen.data(_document(course))
-        _show(screen, course)
+            screen.data(_document(planned))
+        _show(screen, planned)
         if dry:
             return 0
         if not yes:
             require_terminal()
-            await _confirm(course, settings.environment)
-        ended = await work.carry_out(course)
+            await _confirm(planned, settings.environment)
+        ended = await work.carry_out(planned)
     screen.incident(ended)
     return BY_OUTCOME[ended.outcome or Outcome.ESCALATED]
 
 
-async def _confirm(course: Course, environment: str) -> None:
+async def _confirm(planned: RecoveryPlan, environment: str) -> None:
     """A yes; where writes will be lost, the word for it, with the backup's time."""
-    restoring = course.restoring
+    restoring = planned.restoring
     if restoring is None or restoring.done_at:
         await confirm(f"Recover the state of {environment} now?")
         return
@@ -88,30 +88,30 @@ async def _confirm(course: Course, environment: str) -> None:
         raise NotConfirmed
 
 
-def _show(screen: Screen, course: Course) -> None:
-    if course.resumes:
-        screen.say(f"going on with {course.resumes}, which was cut short", "cyan")
+def _show(screen: Screen, planned: RecoveryPlan) -> None:
+    if planned.resumes:
+        screen.say(f"going on with {planned.resumes}, which was cut short", "cyan")
     for number, (step, says) in enumerate(
-        zip(course.plan.steps, course.says, strict=True), 1
+        zip(planned.plan.steps, planned.says, strict=True), 1
     ):
         screen.say(f"{number}. {step.name}", "bold")
         for line in says:
             screen.say(f"   {line}")
-    for note in course.notes:
+    for note in planned.notes:
         screen.say(f"note: {note}", "yellow")
 
 
-def _document(course: Course) -> dict[str, Any]:
+def _document(planned: RecoveryPlan) -> dict[str, Any]:
     return {
-        "environment": course.plan.environment,
-        "reason": course.plan.reason,
-        "resumes": course.resumes,
+        "environment": planned.plan.environment,
+        "reason": planned.plan.reason,
+        "resumes": planned.resumes,
         "steps": [
             {"target": step.target, "name": step.name, "says": list(says)}
-            for step, says in zip(course.plan.steps, course.says, strict=True)
+            for step, says in zip(planned.plan.steps, planned.says, strict=True)
         ],
-        "restores": course.restoring and _restoring(course.restoring),
-        "notes": list(course.notes),
+        "restores": planned.restoring and _restoring(planned.restoring),
+        "notes": list(planned.notes),
     }
 
 

@@ -13,7 +13,6 @@ from rollback.adapters.memory import (
     MemoryKeys,
     MemoryRestores,
 )
-from rollback.course import Ask
 from rollback.errors import (
     AlreadyRollingBack,
     BackupFailed,
@@ -24,6 +23,7 @@ from rollback.errors import (
 from rollback.model import HealthStatus, Incident, Outcome
 from rollback.ports import Notice
 from rollback.recover import Recovery
+from rollback.recovery_plan import Ask
 from rollback.schema import Backup, TableRows
 from rollback.targets.state import require_prefixes
 from rollback.testing import World, simulate

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from .course_database import Choice, Restoring, describe
+from .backup_choice import Choice, Restoring, describe
 from .engine import Engine
 from .errors import LedgerUnreachable, RollbackError, SettingMissing, SharedOutage
 from .last_good import not_passed
@@ -17,7 +17,7 @@ from .schema import Backup
 from .targets.state import require_prefixes
 from .track import KEPT
 
-__all__ = ["PART", "Ask", "Course", "Planner"]
+__all__ = ["PART", "Ask", "Planner", "RecoveryPlan"]
 
 PART = "state"
 GOOD = "the last known good state"
@@ -39,7 +39,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class RecoveryPlan:
     """The steps, and what each of them will do now. `resumes` names the first run.
 
     `safe` is the backup that an earlier run has taken. `notes` are warnings.
@@ -102,7 +102,7 @@ class Planner:
     prefixes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
 
-    async def plan(self, ask: Ask) -> Course:
+    async def plan(self, ask: Ask) -> RecoveryPlan:
         """What would be done now; raises a `Refused` when it cannot be done safely."""
         require_prefixes(self.prefixes)
         earlier, lines = await self._earlier(ask), _Lines()
@@ -117,7 +117,7 @@ class Planner:
         await self._caches(lines)
         if ask.redeploy:
             lines.add("redeploy", "build and start the functions anew", REDEPLOY)
-        return Course(
+        return RecoveryPlan(
             ask=ask,
             plan=Plan(
                 environment=self.engine.policy.environment,

@@ -2,25 +2,25 @@
 
 from dataclasses import dataclass, replace
 
-from .course import Course
 from .engine import Engine
 from .last_good import BackedUp, LastGood
 from .ports import Cache, Keys, Restores, Target
+from .recovery_plan import RecoveryPlan
 from .redeploy import Redeployed
 from .targets.state import Emptied, Purged, Restored, Safe
 
-__all__ = ["Crew"]
+__all__ = ["RecoveryTargets"]
 
 # How long the site is waited for while the rows are not back yet.
 BEFORE_ROWS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class RecoveryTargets:
     """Makes the targets of one run. `safe` is the backup, where there is a database."""
 
     engine: Engine
-    course: Course
+    planned: RecoveryPlan
     token: str
     safe: Safe | None
     restores: Restores | None
@@ -42,7 +42,7 @@ class Crew:
 
     def _last_good(self) -> Target:
         """By an engine that takes no second backup, and waits for no lost rows."""
-        engine, restoring = self.engine, self.course.restoring
+        engine, restoring = self.engine, self.planned.restoring
         if restoring and not restoring.done_at:
             policy = replace(engine.policy, restore_timeout_seconds=BEFORE_ROWS_SECONDS)
             engine = replace(engine, database=None, policy=policy)
@@ -51,7 +51,7 @@ class Crew:
         return LastGood(engine=engine, token=self.token, notice=engine.notice)
 
     def _restored(self) -> Target | None:
-        restoring = self.course.restoring
+        restoring = self.planned.restoring
         if not (restoring and self.restores and self.safe):
             return None
         return Restored(
