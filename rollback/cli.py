@@ -108,11 +108,15 @@ async def run(
         if dry:
             _show(screen, await engine.plan(**ask, only=parts), settings)
             return 0
+        shown = None
         if not yes:
             require_terminal()
-            _show(screen, await engine.plan(**ask, only=parts), settings)
+            shown = await engine.plan(**ask, only=parts)
+            _show(screen, shown, settings)
+            if shown is None:
+                return 0
             await confirm(f"Roll back {settings.environment} now?")
-        undone = await engine.roll_back(**ask, only=parts)
+        undone = await engine.roll_back(**ask, only=parts, shown=shown)
     screen.incident(undone)
     return BY_OUTCOME[undone.outcome or Outcome.ESCALATED]
 

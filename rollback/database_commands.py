@@ -5,8 +5,9 @@ from contextlib import suppress
 import click
 
 from . import database_wiring, wiring
-from .errors import NotAsPlanned, RollbackError, Unreachable
+from .errors import RollbackError, Unreachable
 from .model import Outcome
+from .plan import schema_as_agreed
 from .ports import Database
 from .render import Screen
 from .render_database import (
@@ -157,10 +158,9 @@ async def _again(
     database: Database, shown: SchemaPlan, accepted: frozenset[str]
 ) -> SchemaPlan:
     """It may have taken a while to answer: what was agreed to must be what is done."""
-    planned = await database.plan(shown.to_version, accept=accepted)
-    if planned is None or planned.sha256 != shown.sha256:
-        raise NotAsPlanned("What would be done has changed since it was shown.")
-    return planned
+    return schema_as_agreed(
+        shown, await database.plan(shown.to_version, accept=accepted)
+    )
 
 
 @command(db, "refill")

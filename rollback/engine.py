@@ -33,6 +33,7 @@ from .model import (
     Plan,
     Verdict,
 )
+from .plan import as_agreed
 from .ports import (
     Channel,
     Clock,
@@ -342,11 +343,13 @@ class Engine:
         *,
         only: Sequence[str] = (),
         accept: frozenset[str] = frozenset(),
+        shown: Plan | None = None,
         **asked: Unpack[Wishes],
     ) -> Incident:
         """Undo a deployment and make sure; the incident says how it ended.
 
-        Raises `AlreadyRollingBack` when somebody else is at it. With a verdict,
+        Raises `AlreadyRollingBack` when somebody else is at it, and `NotAsPlanned`
+        where it would not be what was `shown` to the person who asks. With a verdict,
         whatever keeps it from being planned ends in an incident and a call for help;
         a person who asks by hand is told by the error itself.
         """
@@ -378,6 +381,8 @@ class Engine:
                 outcome=Outcome.NOTHING_TO_DO,
                 detail=f"{wish.candidate} {said}",
             )
+        if shown:
+            planned = as_agreed(shown, planned)
         return await self._response.carry_out(planned, incident.of(planned, opened))
 
     async def _choose(self, wish: Wish, only: Sequence[str]) -> Chosen:

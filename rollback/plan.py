@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .errors import NotATarget, SharedOutage
+from .errors import NotAsPlanned, NotATarget, SharedOutage
 from .model import (
     Health,
     Moved,
@@ -13,10 +13,12 @@ from .model import (
     Step,
     Verdict,
 )
+from .schema import Destroyed, SchemaPlan
 
-__all__ = ["is_live", "joined", "make_plan"]
+__all__ = ["as_agreed", "is_live", "joined", "make_plan", "schema_as_agreed"]
 
 NAMES = {"application": "production", "api": "the API"}
+MORE_ROWS = 1000  # so many more than were shown, and over twice as many, are others
 
 
 def is_live(
@@ -141,3 +143,50 @@ def _refuse_as_bad(verdict: Verdict | None, target: PlatformDeployment) -> None:
         f"{target.id} does as badly as the candidate ({seen}): a rollback cannot help.",
         mend="Look for what both depend on; both work again when that does.",
     )
+
+
+# -- what was agreed to -------------------------------------------------------
+
+
+def as_agreed(shown: Plan, planned: Plan) -> Plan:
+    """The plan of now; raises `NotAsPlanned` where it is not the one that was shown.
+
+    What somebody said yes to is what is done, however long the answer took.
+    """
+    if _deeds(planned) != _deeds(shown):
+        raise NotAsPlanned(
+            "What would be done has changed since it was shown.",
+            mend="Run it again, and look at what it shows now.",
+        )
+    if shown.schema or planned.schema:
+        schema_as_agreed(shown.schema, planned.schema)
+    return planned
+
+
+def schema_as_agreed(
+    shown: SchemaPlan | None, planned: SchemaPlan | None
+) -> SchemaPlan:
+    """The schema's; what is destroyed may have grown, but not to something else."""
+    if shown is None or planned is None or planned.sha256 != shown.sha256:
+        raise NotAsPlanned(
+            "What would be done to the schema has changed since it was shown."
+        )
+    counted = {_what(each): each.rows or 0 for each in shown.destroys}
+    for each in planned.destroys:
+        before, now = counted[_what(each)], each.rows or 0
+        if now > 2 * before and now - before > MORE_ROWS:
+            raise NotAsPlanned(
+                f"What would be destroyed of {each.object} has grown since it was "
+                f"shown, from {before} rows or values to {now}."
+            )
+    return planned
+
+
+def _deeds(plan: Plan) -> object:
+    steps = [(s.target, s.from_deployment, s.to_deployment) for s in plan.steps]
+    ends = (plan.part, plan.from_deployment, plan.to_deployment)
+    return ends, plan.also, steps, frozenset(plan.moves)
+
+
+def _what(each: Destroyed) -> tuple[str, str, str]:
+    return each.version, each.kind, each.object

@@ -44,7 +44,7 @@ def test_what_has_changed_since_it_was_shown_is_refused() -> None:
         shown = await database.plan("001", accept=frozenset())
         assert shown
         if meanwhile:
-            database.versions.pop()
+            database.applied.pop()
         return await _again(database, shown, frozenset())
 
     async def same() -> SchemaPlan:
