@@ -55,6 +55,8 @@ class Policy:
     healthy_in_a_row: int = 3
     restore_timeout_seconds: float = 300.0
     api_url: str | None = None
+    # Whether a gate may take the schema back where that has to go first.
+    schema_unattended: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,8 @@ class Response:
         """Do it, make sure and tell, while the backup goes on."""
         if planned.override:
             await case.note("override", f"by a person, because of {planned.reason}")
+        for said in planned.notes:
+            await case.note("note", said)
         schema = self._schema(planned, case.opened, backing)
         targets = {**self.targets, **({schema.name: schema} if schema else {})}
         async with anyio.create_task_group() as group:

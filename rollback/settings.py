@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     lock_attempts: int = Field(default=20, ge=1, le=1000)
     stall_limit_seconds: float = Field(default=5, gt=0)
     migration_timeout_seconds: float = Field(default=300, gt=0)
+    # Whether a gate, which asks nobody, may take the schema back.
+    gate_schema: bool = True
     # What `recover` may empty: keys by prefix in Redis, and tags at the edge.
     cache_prefixes: Annotated[tuple[str, ...], NoDecode] = ()
     cache_tags: Annotated[tuple[str, ...], NoDecode] = ()

@@ -296,6 +296,7 @@ def policy(settings: Settings, confidence: float | None = None) -> Policy:
         look_every_seconds=settings.look_every_seconds,
         error_poll_seconds=settings.error_poll_seconds,
         healthy_in_a_row=settings.healthy_in_a_row,
+        schema_unattended=settings.gate_schema,
     )
 
 

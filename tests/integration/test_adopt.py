@@ -140,6 +140,23 @@ def test_the_workflow_hands_nothing_from_outside_to_a_shell(command: Command) ->
     )
 
 
+def test_the_workflow_has_the_servers_pg_dump_before_it_needs_it(
+    command: Command,
+) -> None:
+    """Of the major version at its top; that it is missing keeps no gate away."""
+    command.run("init")
+    text = (command.folder / WORKFLOW).read_text()
+
+    top, jobs = text.split("\njobs:\n")
+    assert re.search(r'^  POSTGRES_MAJOR: "\d\d"$', top, re.MULTILINE)
+    steps = jobs.split("\n      - ")
+    (install,) = [step for step in steps if "postgresql-client-$POSTGRES_MAJOR" in step]
+    assert "continue-on-error: true" in install
+    assert "if: env.DATABASE_DIRECT_URL != ''" in install
+    first = next(step for step in steps if "rollback record" in step)
+    assert steps.index(install) < steps.index(first)
+
+
 def _in_script(lines: list[str], line: str) -> bool:
     """Whether it is what a shell runs: after `run:`, or indented below it."""
     stripped = line.strip().removeprefix("- ")

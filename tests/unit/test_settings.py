@@ -7,7 +7,7 @@ import pytest
 
 from rollback.errors import SettingMissing, SettingsInvalid
 from rollback.settings import Settings
-from rollback.wiring import limits
+from rollback.wiring import limits, policy
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +122,13 @@ def test_a_wrong_setting_shows_no_secret_even_in_a_traceback(tmp_path: Path) -> 
     shown = "".join(traceback.format_exception(raised.value))
     assert "redis_ulr" in shown
     assert "S3CRET" not in shown
+
+
+@pytest.mark.parametrize(("value", "unattended"), [("", True), ("false", False)])
+def test_a_gate_may_be_kept_from_the_schema(
+    monkeypatch: pytest.MonkeyPatch, value: str, *, unattended: bool
+) -> None:
+    """The policy has what the setting says; by default it may."""
+    monkeypatch.setenv("ROLLBACK_GATE_SCHEMA", value)
+
+    assert policy(Settings.load()).schema_unattended is unattended
