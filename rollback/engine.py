@@ -5,7 +5,7 @@ record -> observe -> decide -> plan -> execute -> verify -> announce -> document
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Unpack
 
@@ -74,7 +74,8 @@ class Engine:
     """Everything that can be asked of one environment, through the ports.
 
     `platform` has the project of the part that it is asked of, `api` that of the API,
-    where there is one: what is asked of a deployment is asked of its own part.
+    where there is one: what is asked of a deployment is asked of its own part. `beside`
+    are those of the parts that this engine leaves alone.
     """
 
     ledger: Ledger
@@ -91,17 +92,27 @@ class Engine:
     part: str = "application"
     api: Platform | None = None
     database: Database | None = None
+    beside: Mapping[str, Platform] = field(default_factory=dict)
 
     # -- the parts ------------------------------------------------------------
 
     def alone(self, part: str) -> "Engine":
         """The engine of this part alone."""
         if part == self.part:
-            return replace(self, api=None)
+            beside = {"api": self.api} if self.api else {}
+            return replace(self, api=None, beside={**self.beside, **beside})
         if part != "api" or self.api is None:
             raise NoSuchPart(part)
         policy = replace(self.policy, site_url=self.policy.api_url)
-        return replace(self, part=part, platform=self.api, api=None, policy=policy)
+        beside = {**self.beside, self.part: self.platform}
+        return replace(
+            self,
+            part=part,
+            platform=self.api,
+            api=None,
+            policy=policy,
+            beside=beside,
+        )
 
     async def of(self, deployment_id: str) -> "Engine":
         """The engine of the part that this deployment is of, as the platform says."""
@@ -408,10 +419,25 @@ class Engine:
             ledger=self.ledger,
             environment=self.policy.environment,
             site=self.policy.site_url or await self.platform.site_url(),
+            live=self._live_everywhere,
             notice=self.notice,
         )
-        whole = await way.with_schema(planned, asked=DATABASE in only, accept=accept)
+        whole = await way.with_schema(
+            planned,
+            asked=DATABASE in only,
+            accept=accept,
+            may=chosen[0][1].verdict is None or self.policy.schema_unattended,
+        )
         return whole if whole.steps else None
+
+    async def _live_everywhere(self) -> Sequence[tuple[str, str]]:
+        """What serves production, of this engine's parts and of those beside it."""
+        own = {part.deployments.part: part.deployments.platform for part in self._parts}
+        return [
+            (part, deployment)
+            for part, platform in {**own, **self.beside}.items()
+            for deployment in set((await platform.live()).values())
+        ]
 
     @property
     def _response(self) -> Response:

@@ -1,6 +1,5 @@
 """The last good deployment live again, as a step of a recovery: by the engine."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from .engine import Engine
@@ -20,15 +19,35 @@ async def not_passed(engine: Engine) -> tuple[str, ...]:
     """The parts of which something is live that is not known to have passed.
 
     The API only where something of it is recorded: else nothing is known of it at all.
+    Without the ledger nothing is known to have passed, and the application counts: but
+    for what the platform's own last rollback went back to, from which a second run
+    would go further back.
     """
-    parts = []
-    for name in ("application", *(("api",) if engine.api else ())):
-        known = engine.alone(name).preparation.deployments
-        live = await known.ledger.find(await known.live(), known.environment)
-        passed = live and live.health_check_status is HealthStatus.PASSING
-        if not passed and (live or name == "application"):
-            parts.append(name)
-    return tuple(parts)
+    try:
+        return tuple(
+            [name for name in _parts(engine) if await _not_passed(engine, name)]
+        )
+    except LedgerUnreachable as error:
+        engine.notice(f"what has passed is not known: {error.message}")
+        return () if await _gone_back_to(engine) else ("application",)
+
+
+def _parts(engine: Engine) -> tuple[str, ...]:
+    return ("application", *(("api",) if engine.api else ()))
+
+
+async def _not_passed(engine: Engine, name: str) -> bool:
+    known = engine.alone(name).preparation.deployments
+    live = await known.ledger.find(await known.live(), known.environment)
+    passed = live and live.health_check_status is HealthStatus.PASSING
+    return not passed and bool(live or name == "application")
+
+
+async def _gone_back_to(engine: Engine) -> bool:
+    application = engine.alone("application")
+    asked = await application.platform.last_request()
+    live = await application.preparation.deployments.live()
+    return bool(asked and asked.kind == "rollback" and asked.to_deployment == live)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +71,7 @@ class LastGood:
     async def apply(self, step: Step, *, reason: str) -> str:  # noqa: ARG002 - the port's
         """Roll back, as a rollback by hand does; it is an incident of its own."""
         why = f"{reason} (recovery {self.token})"
-        parts = await self._parts()
+        parts = await not_passed(self.engine)
         try:
             self._ended = await self.engine.roll_back(reason=why, only=parts)
         except AlreadyRollingBack:
@@ -68,12 +87,6 @@ class LastGood:
         if self._ended is None:
             raise StepFailed
         return f"{self._ended.id}: {self._ended.detail}"
-
-    async def _parts(self) -> Sequence[str]:
-        try:
-            return await not_passed(self.engine)
-        except LedgerUnreachable:
-            return ("application",)
 
     async def _end_own(self) -> bool:
         """Close what a killed run of this recovery has left open; whether it did.
@@ -111,6 +124,10 @@ class BackedUp:
     async def version(self) -> str | None:
         """As the database says."""
         return await self.database.version()
+
+    async def versions(self) -> tuple[str, ...]:
+        """As the database says."""
+        return await self.database.versions()
 
     async def plan(self, to: str, *, accept: frozenset[str]) -> SchemaPlan | None:
         """As the database says."""

@@ -421,7 +421,7 @@ class Plan:
 
     `moves` are the hosts that the platform says it would move by itself, `auto_assign`
     whether new builds go live by themselves now; None where that is not known. `schema`
-    is what the database's step does, where there is one.
+    is what the database's step does, where there is one. `notes` are for the record.
     """
 
     environment: str
@@ -435,6 +435,7 @@ class Plan:
     part: str = "application"
     also: tuple[Moved, ...] = ()
     schema: SchemaPlan | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

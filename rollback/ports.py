@@ -127,6 +127,9 @@ class Database(Protocol):
     async def version(self) -> str | None:
         """The schema's version: the last migration that was applied; None before."""
 
+    async def versions(self) -> tuple[str, ...]:
+        """Every version that is applied, in the order of application."""
+
     async def back_up(self, label: str, *, notice: Notice) -> Backup:
         """Take a backup and verify it; raises `BackupFailed`.
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from . import incident, track
-from .errors import CannotUndo, NotATarget, UnknownIncident, Unreachable
+from .errors import (
+    CannotUndo,
+    DatabaseUnreachable,
+    NotATarget,
+    UnknownIncident,
+    Unreachable,
+)
 from .model import (
     Incident,
     Moved,
@@ -135,14 +141,27 @@ class Undo:
         for record in past.steps:
             if record.target != DATABASE or record.status is not StepStatus.DONE:
                 continue
-            database, needed = self.response.database, record.from_deployment
-            if database and await database.version() == record.to_deployment:
+            needed = record.from_deployment
+            if needed not in await self._applied():
                 raise CannotUndo(
                     f"{past.id} took the schema back to {record.to_deployment}, and "
                     f"{past.from_deployment} ran on {needed}.",
                     mend="Apply the migrations again and put the values back with "
                     "`rollback db refill VERSION`; or add --override.",
                 )
+
+    async def _applied(self) -> tuple[str, ...]:
+        """Raises `CannotUndo` where the database does not say."""
+        database = self.response.database
+        if database is None:
+            raise CannotUndo("Which migrations are applied is not known: no database.")
+        try:
+            return await database.versions()
+        except DatabaseUnreachable as error:
+            raise CannotUndo(
+                f"Which migrations are applied is not known: {error.message}",
+                mend="Wait for the database, or add --override if you know better.",
+            ) from error
 
     async def _require_last(self, past: Incident, parts: set[str]) -> None:
         """What was rolled back later was rolled back from what this would restore."""

@@ -89,7 +89,8 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Datab
 
 
 async def test_the_version_is_the_last_one_applied(database: Database) -> None:
-    """Whatever is on record elsewhere."""
+    """Of all that are, in their order; whatever is on record elsewhere."""
+    assert await database.versions() == ("001", "002", "003")
     assert await database.version() == "003"
 
 

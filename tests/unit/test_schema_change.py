@@ -121,7 +121,7 @@ def test_it_is_backed_up_rolled_back_told_and_kept() -> None:
         changed = await world.do()
 
         assert world.database.calls == ["back_up", "backed_up", "roll_back"]
-        assert world.database.versions == ["001"]
+        assert world.database.applied == ["001"]
         ended = await world.last()
         assert ended.outcome is changed.incident.outcome is Outcome.RESTORED
         assert (ended.part, ended.reason) == ("database", "orders are lost")
@@ -165,7 +165,7 @@ def test_without_a_verified_backup_nothing_is_changed() -> None:
         changed = await world.do()
 
         assert "roll_back" not in world.database.calls
-        assert world.database.versions == ["001", "002", "003"]
+        assert world.database.applied == ["001", "002", "003"]
         assert changed.incident.outcome is Outcome.REFUSED
         assert changed.refusal
         assert "The disk is full." in changed.incident.detail
@@ -237,7 +237,7 @@ def test_the_second_asker_is_kept_out() -> None:
                 await world.do("002")
 
         assert world.database.calls.count("back_up") == 1
-        assert world.database.versions == ["001"]
+        assert world.database.applied == ["001"]
 
     play(scene)
 
@@ -255,7 +255,7 @@ def test_the_claim_outlasts_a_backup_or_a_rehearsal_of_hours(slow: str) -> None:
             with pytest.raises(AlreadyRollingBack):
                 await world.do()
 
-        assert world.database.versions == ["001"]
+        assert world.database.applied == ["001"]
 
     play(scene)
 

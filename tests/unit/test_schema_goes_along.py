@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
 
 from rollback.adapters.memory import MemoryDatabase
+from rollback.compatibility import breaks
 from rollback.errors import (
     CannotUndo,
     LockNotTaken,
@@ -14,8 +16,18 @@ from rollback.errors import (
     SchemaRefused,
     UnknownVersion,
 )
-from rollback.model import Incident, JournalEntry, Outcome, StepStatus
+from rollback.model import (
+    DeploymentVersion,
+    HealthStatus,
+    Incident,
+    JournalEntry,
+    Outcome,
+    StepStatus,
+)
 from rollback.testing import World, simulate
+
+from .test_parts import Both
+from .test_parts import play as play_both
 
 Scene = Callable[[World, MemoryDatabase], Awaitable[None]]
 
@@ -123,7 +135,7 @@ def test_a_schema_that_the_stable_release_runs_on_stays() -> None:
     async def scene(world: World, database: MemoryDatabase) -> None:
         undone = await world.engine.roll_back(reason="x")
         assert undone.outcome is Outcome.RESTORED
-        assert database.versions == ["1", "2"]
+        assert database.applied == ["1", "2"]
 
     play(scene, breaks=False)
 
@@ -135,7 +147,7 @@ def test_that_nobody_recorded_whether_it_runs_is_said() -> None:
         told: list[str] = []
         world.engine = replace(world.engine, notice=told.append)
         await world.engine.roll_back(reason="x")
-        assert database.versions == ["1", "2"]
+        assert database.applied == ["1", "2"]
         assert any("was not recorded: the schema stays" in line for line in told)
 
     play(scene)
@@ -152,7 +164,7 @@ def test_the_schema_goes_first_where_the_stable_release_breaks_on_it() -> None:
         assert undone.outcome is Outcome.RESTORED
         assert database.calls == ["back_up", "backed_up", "roll_back"]
         assert [step.target for step in undone.steps] == ["database", "application"]
-        assert database.versions == ["1"]
+        assert database.applied == ["1"]
         assert await world.live() == "dpl_v1"
         assert undone.receipt is not None
         assert undone.receipt.versions == ("2",)
@@ -173,7 +185,7 @@ def test_a_gate_takes_the_schema_along_by_itself() -> None:
         ruling = await world.engine.gate("dpl_v2", act=True)
         assert ruling.incident is not None
         assert ruling.incident.outcome is Outcome.RESTORED
-        assert database.versions == ["1"]
+        assert database.applied == ["1"]
 
     play(scene, breaks=True)
 
@@ -196,7 +208,7 @@ def test_traffic_stays_when_the_schema_that_must_go_first_does_not(why: str) -> 
             StepStatus.FAILED,
             StepStatus.SKIPPED,
         ]
-        assert database.versions == ["1", "2"]
+        assert database.applied == ["1", "2"]
         assert await world.live() == "dpl_v2"
 
     play(scene, breaks=True)
@@ -253,7 +265,7 @@ def test_asked_for_it_goes_after_the_application_that_runs_on_both() -> None:
         )
         assert [step.target for step in undone.steps] == ["application", "database"]
         assert undone.outcome is Outcome.RESTORED
-        assert database.versions == ["1"]
+        assert database.applied == ["1"]
 
     play(scene, breaks=False)
 
@@ -271,7 +283,7 @@ def test_the_schema_alone_goes_back_and_the_site_is_measured() -> None:
         )
         assert undone.flows, "the flows were tried"
         assert await world.live() == "dpl_v2"
-        assert database.versions == ["1"]
+        assert database.applied == ["1"]
 
     play(scene)
 
@@ -280,7 +292,7 @@ def test_the_schema_alone_that_is_there_already_is_nothing_to_do() -> None:
     """Asked again, nothing changes."""
 
     async def scene(world: World, database: MemoryDatabase) -> None:
-        database.versions = ["1"]
+        database.applied = ["1"]
         undone = await world.engine.roll_back(reason="x", only=("database",))
         assert undone.outcome is Outcome.NOTHING_TO_DO
         assert database.calls == []
@@ -292,7 +304,7 @@ def test_a_version_that_was_never_applied_is_named() -> None:
     """What was recorded of the stable release does not fit the database."""
 
     async def scene(world: World, database: MemoryDatabase) -> None:
-        database.versions = ["7", "8"]
+        database.applied = ["7", "8"]
         with pytest.raises(UnknownVersion, match="1 was never applied"):
             await world.engine.plan(reason="x", only=("database",))
 
@@ -320,7 +332,7 @@ def test_undoing_waits_for_the_migrations_to_be_applied_again() -> None:
         with pytest.raises(CannotUndo, match="took the schema back to 1"):
             await world.engine.forward.undo(undone.id, reason="y")
         assert await world.live() == "dpl_v1"
-        database.versions.append("2")
+        database.applied.append("2")
         again = await world.engine.forward.undo(undone.id, reason="y")
         assert again.outcome is Outcome.RESTORED
         assert await world.live() == "dpl_v2"
@@ -346,5 +358,165 @@ def test_the_claim_on_the_schema_is_one_of_its_own() -> None:
         with pytest.raises(Exception, match="inc-other"):
             await world.engine.roll_back(reason="x")
         assert await world.live() == "dpl_v2"
+
+    play(scene, breaks=True)
+
+
+async def recorded(world: World, name: str, migration: str, **more: object) -> None:
+    """A release on record, of the application or of the API."""
+    known = await world.engine.record(name, git_sha=name, migration=migration)
+    await world.ledger.record(replace(known, **more))  # type: ignore[arg-type]  # fields
+    await world.ledger.set_health(
+        name, "production", HealthStatus.PASSING, world.clock.now()
+    )
+    await anyio.sleep(1)
+
+
+def test_no_part_that_stays_live_loses_the_schema_it_was_built_for() -> None:
+    """The API goes back alone; the site beside it needs what is to be taken back."""
+
+    async def scene(both: Both) -> None:
+        world, database = both.world, MemoryDatabase("1", "2", clock=both.world.clock)
+        world.engine = replace(world.engine, database=database)
+        await recorded(world, "dpl_blue", "1")
+        await recorded(world, "dpl_green", "2", backward_compatible=False)
+        await recorded(world, "dpl_v2", "2")
+        with pytest.raises(SchemaRefused, match=r"dpl_v2, which is live as the appl"):
+            await world.engine.plan(reason="x", only=("api",))
+        verdict = await world.engine.alone("api").check("dpl_green", probe_seconds=1)
+        for engine in (world.engine, world.engine.alone("api")):
+            refused = await engine.roll_back(
+                reason="x", candidate="dpl_green", verdict=verdict
+            )
+            assert refused.outcome is Outcome.REFUSED
+        assert await both.live() == ("dpl_v2", "dpl_green")
+        assert database.applied == ["1", "2"]
+
+        whole = await world.engine.plan(reason="x", only=("application", "api"))
+        assert whole is not None
+        assert [s.target for s in whole.steps] == ["database", "application", "api"]
+
+    play_both(scene)
+
+
+def test_a_break_that_is_on_record_with_another_part_counts() -> None:
+    """The API's release brought the migration that the site cannot run on."""
+
+    async def scene(both: Both) -> None:
+        world, database = both.world, MemoryDatabase("1", "2", clock=both.world.clock)
+        world.engine = replace(world.engine, database=database)
+        await recorded(world, "dpl_v1", "1")
+        await recorded(world, "dpl_green", "2", backward_compatible=False)
+        await recorded(world, "dpl_blue", "1")
+        await recorded(world, "dpl_v2", "2")
+        both.api._hosts["api.example"] = "dpl_blue"
+        planned = await world.engine.plan(reason="x", only=("application",))
+        assert planned is not None
+        assert planned.schema is not None
+
+    play_both(scene)
+
+
+@pytest.mark.parametrize(
+    ("said", "applied", "broken"),
+    [
+        ({"2": False}, "12", True),
+        ({"2": True}, "12", False),
+        ({"2": None}, "12", None),
+        ({}, "12", None),
+        ({"2": True, "3": True}, "123", False),
+        ({"2": True}, "123", None),
+        ({"3": True}, "123", False),
+        ({"2": False, "3": True}, "13", False),
+        ({"2": False, "3": True}, "123", True),
+        ({"2": False}, "1", None),
+        ({"2": False}, "", None),
+    ],
+)
+def test_what_is_applied_now_decides_whether_a_release_runs_on_it(
+    said: dict[str, bool | None], applied: str, broken: bool | None
+) -> None:
+    """What was taken back long ago, or was never applied, breaks nothing."""
+    releases = [
+        DeploymentVersion(
+            id=version,
+            deployment_id=version,
+            environment="production",
+            timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+            git_sha="a",
+            db_migration_version=version,
+            backward_compatible=compatible,
+        )
+        for version, compatible in said.items()
+    ]
+    assert breaks(releases, tuple(applied), "1") is broken
+
+
+def test_a_pipeline_that_records_the_old_release_again_hides_no_break() -> None:
+    """The order of the records says nothing; the migrations applied do."""
+
+    async def scene(world: World, database: MemoryDatabase) -> None:
+        again = await world.engine.record("dpl_v1", git_sha="v1", migration="1")
+        assert again.timestamp > world.clock.now() - timedelta(seconds=1)
+        await world.engine.roll_back(reason="x")
+        assert database.applied == ["1"]
+
+    play(scene, breaks=True)
+
+
+def test_a_gate_may_be_kept_from_taking_the_schema_back() -> None:
+    """Then a person is called, and may do it."""
+
+    async def scene(world: World, database: MemoryDatabase) -> None:
+        policy = replace(world.engine.policy, schema_unattended=False)
+        world.engine = replace(world.engine, policy=policy)
+        world.failing["dpl_v2"] = 10
+        ruling = await world.engine.gate("dpl_v2", act=True)
+        assert ruling.incident is not None
+        assert ruling.incident.outcome is Outcome.REFUSED
+        assert "a gate may not take that back" in ruling.incident.detail
+        assert database.applied == ["1", "2"]
+        undone = await world.engine.roll_back(reason="x")
+        assert undone.outcome is Outcome.RESTORED
+
+    play(scene, breaks=True)
+
+
+def test_a_database_that_hangs_holds_up_no_traffic() -> None:
+    """Whether the schema has to go back is asked for five seconds, and not longer."""
+
+    async def scene(world: World, database: MemoryDatabase) -> None:
+        async def hangs() -> tuple[str, ...]:
+            await anyio.sleep(3600)
+            return ()
+
+        database.versions = hangs  # type: ignore[method-assign]  # it does not answer
+        undone = await world.engine.roll_back(reason="x")
+        assert undone.outcome is Outcome.RESTORED
+        accepted = undone.journal[events(undone).index("step_accepted")]
+        assert (accepted.at - undone.opened_at).total_seconds() < 10
+        noted = undone.journal[events(undone).index("note")]
+        assert "the schema stays as it is" in noted.detail
+
+    play(scene, breaks=True)
+
+
+def test_undoing_asks_for_every_migration_that_was_taken_back() -> None:
+    """One of two that is applied again is not enough; without the database none is."""
+
+    async def scene(world: World, database: MemoryDatabase) -> None:
+        database.applied = ["1", "2", "3"]
+        v2 = await world.engine.record("dpl_v2", git_sha="v2", migration="3")
+        await world.ledger.record(replace(v2, backward_compatible=False))
+        undone = await world.engine.roll_back(reason="x")
+        assert database.applied == ["1"]
+        database.applied = ["1", "2"]
+        with pytest.raises(CannotUndo, match="ran on 3"):
+            await world.engine.forward.undo(undone.id, reason="y")
+        database.down = "no answer"
+        with pytest.raises(CannotUndo, match="is not known"):
+            await world.engine.forward.undo(undone.id, reason="y")
+        again = await world.engine.forward.undo(undone.id, reason="y", override=True)
+        assert again.outcome is Outcome.RESTORED
 
     play(scene, breaks=True)

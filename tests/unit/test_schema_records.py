@@ -38,7 +38,7 @@ class World:
 
     async def history(self) -> tuple[str, ...]:
         """What is applied."""
-        return tuple(self.database.versions)
+        return tuple(self.database.applied)
 
     def script(self, version: str, text: str) -> None:
         """Write one."""
@@ -75,7 +75,7 @@ class World:
 def world(tmp_path: Path) -> World:
     """All scripts are there."""
     world = World(tmp_path)
-    for version in world.database.versions:
+    for version in world.database.applied:
         world.script(version, f"DROP TABLE t{version};")
     return world
 
@@ -132,8 +132,8 @@ def test_of_an_older_release_nothing_newer_is_recorded(world: World) -> None:
 def test_a_schema_that_was_changed_by_hand_is_another_one(world: World) -> None:
     """The fingerprint on record is held against that of now."""
     world.record()
-    world.database.versions.insert(0, "000")
-    world.database.versions.pop(1)
+    world.database.applied.insert(0, "000")
+    world.database.applied.pop(1)
 
     seen = world.look()
 

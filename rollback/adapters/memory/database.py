@@ -32,7 +32,7 @@ class MemoryDatabase:
     """
 
     def __init__(self, *versions: str, clock: Clock) -> None:
-        self.versions = list(versions)
+        self.applied = list(versions)
         self.clock = clock
         self.down: str | None = None
         self.backup_seconds = 0.0
@@ -43,12 +43,17 @@ class MemoryDatabase:
     async def version(self) -> str | None:
         """The last one that was applied."""
         await self._reach()
-        return self.versions[-1] if self.versions else None
+        return self.applied[-1] if self.applied else None
+
+    async def versions(self) -> tuple[str, ...]:
+        """All that were applied."""
+        await self._reach()
+        return tuple(self.applied)
 
     async def fingerprint(self) -> Fingerprint:
         """A line for each version."""
         await self._reach()
-        return Fingerprint(lines=tuple(self.versions))
+        return Fingerprint(lines=tuple(self.applied))
 
     async def back_up(self, label: str, *, notice: Notice) -> Backup:
         """Take a backup of nothing, in its time."""
@@ -84,9 +89,9 @@ class MemoryDatabase:
     ) -> SchemaPlan | None:
         """The versions above that one, from the newest on."""
         await self._reach()
-        if to not in self.versions:
+        if to not in self.applied:
             raise UnknownVersion(f"The version {to} was never applied.")
-        above = self.versions[self.versions.index(to) + 1 :]
+        above = self.applied[self.applied.index(to) + 1 :]
         if not above:
             return None
         if isinstance(self.refusal, SchemaRefused):
@@ -111,10 +116,10 @@ class MemoryDatabase:
         await self._reach()
         if self.refusal:
             raise self.refusal
-        above = tuple(reversed(self.versions[-len(plan.versions) :]))
+        above = tuple(reversed(self.applied[-len(plan.versions) :]))
         if above != plan.versions:
             raise SchemaRefused("The history is not what it was when it was planned.")
-        del self.versions[-len(plan.versions) :]
+        del self.applied[-len(plan.versions) :]
         return self._receipt(plan, backup, incident)
 
     def _receipt(self, plan: SchemaPlan, backup: Backup, incident: str) -> Receipt:
@@ -125,7 +130,7 @@ class MemoryDatabase:
             versions=plan.versions,
             plan_sha256=plan.sha256,
             backup_sha256=backup.sha256,
-            fingerprint_sha256=digest(self.versions),
+            fingerprint_sha256=digest(self.applied),
             fingerprint_compared=False,
             destroyed=plan.destroys,
             archived=(),

@@ -74,6 +74,13 @@ class PostgresDatabase:
         except SchemaRefused:
             return None
 
+    async def versions(self) -> tuple[str, ...]:
+        """Every version that is applied; none without a history."""
+        try:
+            return (await self.history()).versions
+        except SchemaRefused:
+            return ()
+
     async def history(self) -> History:
         """The versions that are applied; raises `SchemaRefused` without a history."""
         return await self._read(lambda c: read_history(c, self.rules.schemas))
