@@ -11,7 +11,7 @@ from .backup_choice import Choice, Restoring, describe
 from .engine import Engine
 from .errors import LedgerUnreachable, RollbackError, SettingMissing, SharedOutage
 from .last_good import not_passed
-from .model import DeploymentVersion, Incident, Outcome, Plan, Step
+from .model import DeploymentVersion, HealthStatus, Incident, Outcome, Plan, Step
 from .ports import Keys, Restores
 from .schema import Backup
 from .targets.state import require_prefixes
@@ -186,9 +186,7 @@ class Planner:
             parts = await not_passed(engine)
             release = await self._release(engine, parts)
             if not parts:
-                return _Goal(
-                    says=(SERVES.format(release.deployment_id),), release=release
-                )
+                return _Goal(says=(_serves(release),), release=release)
             planned = await engine.plan(reason=ask.reason, only=parts)
         except RollbackError as error:
             later = ask.with_database and isinstance(error, SharedOutage)
@@ -253,8 +251,17 @@ class Planner:
         return f"{there} keys begin with it now. No other key is touched."
 
 
+def _serves(release: DeploymentVersion) -> str:
+    passed = release.health_check_status is HealthStatus.PASSING
+    return (SERVES if passed else GONE_BACK_TO).format(release.deployment_id)
+
+
 BACKUP = "A new one of what is there now, verified before anything is restored."
 SERVES = "{} is live and has passed: nothing is to be done."
+GONE_BACK_TO = (
+    "{} is what the last rollback went back to; whether it has passed is not known "
+    "without the ledger. It is left there."
+)
 MEASURED = "It is measured from outside, as any rollback is, and has its own incident."
 PURGE = "What the edge and the platform keep under these tags is deleted."
 REDEPLOY = (

@@ -463,17 +463,45 @@ def test_another_rollback_of_the_same_release_is_left_to_it() -> None:
 
 
 def test_a_ledger_that_is_down_keeps_nothing_from_being_put_right() -> None:
-    """The platform knows what served before."""
+    """The platform knows what served before, and production is let serve that."""
 
     async def scene(ruin: Ruin) -> None:
         await ruin.backed_up()
         ruin.world.ledger.down = "no answer"
 
-        ended = await ruin.recover(WITHOUT)
+        planned = await ruin.recovery.plan(WITHOUT)
+        ended = await ruin.recovery.carry_out(planned)
 
-        assert ruin.statuses(ended)["backup"] == "done"
-        assert ruin.statuses(ended)["caches"] == "done"
+        assert "application: point production at dpl_v1." in planned.says[1]
+        assert await ruin.world.live() == "dpl_v1"
+        assert ended.outcome is Outcome.RESTORED
+        assert ruin.statuses(ended) == {
+            "backup": "done",
+            "last-good": "done",
+            "caches": "done",
+            "edge": "done",
+        }
         assert "was not saved" in ended.detail
+
+    play(scene)
+
+
+def test_without_the_ledger_what_was_gone_back_to_is_not_left_again() -> None:
+    """A second run finds what the first one did, and goes no further back."""
+
+    async def scene(ruin: Ruin) -> None:
+        earlier = ruin.world.clock.now() - timedelta(days=2)
+        v0 = replace(ruin.world.deployment("v0"), created_at=earlier)
+        ruin.world.platform._deployments["dpl_v0"] = v0
+        ruin.world.ledger.down = "no answer"
+        await ruin.recover(WITHOUT)
+
+        planned = await ruin.recovery.plan(WITHOUT)
+        ended = await ruin.recovery.carry_out(planned)
+
+        assert await ruin.world.live() == "dpl_v1"
+        assert ruin.statuses(ended)["last-good"] == "already"
+        assert "dpl_v1 is what the last rollback went back to" in planned.says[1][0]
 
     play(scene)
 
