@@ -163,8 +163,8 @@ async def _backups(settings: Settings) -> str:
     if not whole:
         raise Amiss(
             f"there is no verified backup yet in {settings.backups}",
-            "Each rollback takes one first. See how long yours takes: "
-            "`rollback recover --plan`, or a rehearsal on staging.",
+            "Each rollback takes one first. See whether that works, and how long it "
+            "takes: `rollback db backup`.",
         )
     last = whole[0]
     return (
