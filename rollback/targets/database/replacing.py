@@ -8,7 +8,7 @@ from psycopg import sql
 from rollback.schema import Backup
 from rollback.transactions import Connection
 
-from .surroundings import Surroundings, surroundings
+from .surroundings import Surroundings, granting, surroundings
 
 __all__ = ["MARKS", "Replacing", "counted", "kept_name", "mark", "outside", "replacing"]
 
@@ -102,7 +102,8 @@ class Replacing:
         return _text(statements)
 
     def after(self, backup: Backup) -> str:
-        """Count what was restored, and let it be published as what it replaces was."""
+        """Count what was restored, and let it be used and published as it was."""
+        granted = granting(self.around, backup.schemas)
         checks = [counted(each.table, each.rows) for each in backup.tables]
         published = [
             _attempted(
@@ -113,7 +114,7 @@ class Replacing:
             for publication in self.around.publications
             for member in publication.members
         ]
-        return _text([QUIET, *checks, *published])
+        return _text([QUIET, *checks, *granted, *published])
 
 
 async def replacing(

@@ -1,6 +1,5 @@
 """Putting a backup into an empty database: all of it, or an error."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,13 @@ from rollback.transactions import Connection, Database
 
 from .complaints import speaking
 from .dumping import jobs_that_help
-from .manifests import in_thread, writing
 from .programs import Programs
 from .scratch import own_entries, require_room
 from .surroundings import (
-    SURROUNDINGS,
-    Surroundings,
     ensure_extensions,
+    ensure_grants,
     ensure_publications,
-    from_facts,
+    recorded,
 )
 from .verification import DUMP
 
@@ -45,12 +42,15 @@ async def restore(
 
     """
     database = Database(url, statement_timeout_seconds=LONG_SECONDS)
-    around = await _around(folder)
+    around = await recorded(folder)
     with speaking(database):
         await database.transaction(partial(require_room, schemas=backup.schemas))
         await database.transaction(partial(ensure_extensions, wanted=around))
     await _run(folder / DUMP, backup, url, programs=programs, jobs=jobs)
     with speaking(database):
+        await database.transaction(
+            partial(ensure_grants, wanted=around, schemas=backup.schemas)
+        )
         await database.transaction(partial(ensure_publications, wanted=around))
         await database.transaction(_analyse)
         found = await database.transaction(partial(count_rows, tables=backup.tables))
@@ -88,12 +88,6 @@ async def _run(
         await programs.run(
             "pg_restore", "--exit-on-error", how, entries, str(dump), url=url
         )
-
-
-async def _around(folder: Path) -> Surroundings:
-    with writing(str(folder)):
-        text = await in_thread(partial((folder / SURROUNDINGS).read_text, "utf-8"))
-    return from_facts(json.loads(text))
 
 
 async def _analyse(connection: Connection) -> None:

@@ -11,7 +11,7 @@ again, whoever was killed at which point.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ from rollback.transactions import Connection, Database
 from . import swapping
 from .programs import Programs
 from .replacing import Replacing, outside, replacing
+from .surroundings import recorded, with_grants_of
 
 __all__ = ["BackupStore", "Restorer"]
 
@@ -134,6 +135,8 @@ class Restorer:
         plan = await self._replacing(backup)
         if plan.obstacle:
             raise BackupFailed(plan.obstacle, mend="Restore it with --swap.")
+        around = with_grants_of(plan.around, await recorded(folder))
+        plan = replace(plan, around=around)
         async with _scripts(programs, folder, plan, token, backup) as scripts:
             notice(f"restoring {backup.name} in one transaction")
             files = [f"--file={script}" for script in scripts]

@@ -1,23 +1,34 @@
-"""What a dump of schemas leaves out, though they need it: extensions, publications.
+"""What a dump of schemas leaves out, though they need it.
 
-pg_dump takes neither when it is told which schemas to take (measured, version 18), and
-a table that is dropped and made again is in no publication any more.
+Extensions and publications: pg_dump takes neither when it is told which schemas to take
+(measured, version 18), and a table that is dropped and made again is in no publication
+any more. And the grants of the schemas: of the schema public a dump has what differs
+from initdb's alone, so that made anew it would be closed to all but its owner.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from psycopg import Error, sql
 
 from rollback.transactions import Connection
 
+from .manifests import in_thread, writing
+
 __all__ = [
     "SURROUNDINGS",
     "Surroundings",
     "ensure_extensions",
+    "ensure_grants",
     "ensure_publications",
-    "from_facts",
+    "granting",
+    "recorded",
     "surroundings",
+    "with_grants_of",
 ]
 
 SURROUNDINGS = "surroundings.json"
@@ -45,6 +56,18 @@ SELECT pubname AS name, puballtables AS everything, array_to_string(ARRAY[
     WHERE r.prpubid = p.oid AND n.nspname = ANY(%(schemas)s) ORDER BY 1) AS tables
 FROM pg_publication p ORDER BY 1
 """
+# One without grants of its own has the server's usual ones, which are not the same for
+# the schema public: so they are written out.
+SCHEMAS = """
+SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner, ARRAY(
+    SELECT format('GRANT %%s ON SCHEMA %%I TO %%s', a.privilege_type, n.nspname,
+      CASE a.grantee WHEN 0 THEN 'PUBLIC'
+        ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+      || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+    ORDER BY 1) AS grants
+FROM pg_namespace n WHERE n.nspname = ANY(%(schemas)s) ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +89,27 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """A schema's owner, and the statements that give the rights which it had."""
+
+    name: str
+    owner: str
+    grants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Extensions and publications of a database."""
+    """Extensions and publications of a database, and who may use its schemas."""
 
     extensions: tuple[Extension, ...] = ()
     publications: tuple[Publication, ...] = ()
+    schemas: tuple[Schema, ...] = ()
 
 
 async def surroundings(
     connection: Connection, schemas: tuple[str, ...]
 ) -> Surroundings:
-    """Read them; of publications, what concerns these schemas."""
+    """Read them; of publications and grants, what concerns these schemas."""
     extensions = await (await connection.execute(EXTENSIONS)).fetchall()
     found = await connection.execute(PUBLICATIONS, {"schemas": list(schemas)})
     publications = []
@@ -91,13 +124,35 @@ async def surroundings(
                 members=(*row["schemas"], *row["tables"]),
             )
         )
+    found = await connection.execute(SCHEMAS, {"schemas": list(schemas)})
     return Surroundings(
         extensions=tuple(Extension(**row) for row in extensions),
         publications=tuple(publications),
+        schemas=tuple([_schema(row) for row in await found.fetchall()]),
     )
 
 
-def from_facts(facts: dict[str, list[dict[str, Any]]]) -> Surroundings:
+async def recorded(folder: Path) -> Surroundings:
+    """Those of a backup that lies in this folder."""
+    with writing(str(folder)):
+        text = await in_thread(partial((folder / SURROUNDINGS).read_text, "utf-8"))
+    return _from_facts(json.loads(text))
+
+
+def with_grants_of(now: Surroundings, backup: Surroundings) -> Surroundings:
+    """With the backup's grants; those of now for a schema of which it has none.
+
+    A backup that was taken before they were recorded has none at all.
+    """
+    schemas = {each.name: each for each in (*now.schemas, *backup.schemas)}
+    return replace(now, schemas=tuple(schemas.values()))
+
+
+def _schema(facts: dict[str, Any]) -> Schema:
+    return Schema(**facts | {"grants": tuple(facts["grants"])})
+
+
+def _from_facts(facts: dict[str, list[dict[str, Any]]]) -> Surroundings:
     """What `dataclasses.asdict` made of it, back from JSON."""
     return Surroundings(
         extensions=tuple(Extension(**one) for one in facts["extensions"]),
@@ -105,7 +160,32 @@ def from_facts(facts: dict[str, list[dict[str, Any]]]) -> Surroundings:
             Publication(**one | {"members": tuple(one["members"])})
             for one in facts["publications"]
         ),
+        schemas=tuple(_schema(one) for one in facts.get("schemas", ())),
     )
+
+
+def granting(wanted: Surroundings, schemas: Sequence[str]) -> list[sql.Composed]:
+    """What gives these schemas, once they are restored, their owners and grants.
+
+    None is only tried: a schema that is closed to the application is no restored one.
+    """
+    statements = []
+    for schema in wanted.schemas:
+        if schema.name in schemas:
+            owned = sql.SQL("ALTER SCHEMA {} OWNER TO {};").format(
+                sql.Identifier(schema.name), sql.Identifier(schema.owner)
+            )
+            grants = [sql.SQL("{};").format(sql.SQL(text)) for text in schema.grants]
+            statements += [owned, *grants]
+    return statements
+
+
+async def ensure_grants(
+    connection: Connection, wanted: Surroundings, schemas: Sequence[str]
+) -> None:
+    """Give the restored schemas what they had."""
+    for statement in granting(wanted, schemas):
+        await connection.execute(statement)
 
 
 async def ensure_extensions(connection: Connection, wanted: Surroundings) -> None:

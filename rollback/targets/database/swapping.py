@@ -26,11 +26,15 @@ from rollback.transactions import Connection, Database, shielded
 from .likeness import like
 from .programs import Programs
 from .replacing import MARKS, counted, kept_name, mark
+from .scratch import own_entries
 from .surroundings import (
     Surroundings,
     ensure_extensions,
+    ensure_grants,
     ensure_publications,
+    recorded,
     surroundings,
+    with_grants_of,
 )
 
 __all__ = ["obstacle", "swap"]
@@ -88,8 +92,9 @@ async def swap(
     new = PREFIX + secrets.token_hex(6)
     new_url = make_conninfo(url, dbname=new)
     with _in_words(url):
-        async with _made(url, new, backup.schemas) as around:
+        async with _made(url, new, backup.schemas) as now:
             notice(f"restoring {backup.name} into the new database {new}")
+            around = with_grants_of(now, await recorded(folder))
             await _fill(programs, new_url, folder, backup, around)
             notice("the rows agree with the backup's; the databases change their names")
             kept = await _change_names(
@@ -147,23 +152,22 @@ async def _fill(
     """The backup whole, and its rows counted."""
     new = Database(url, statement_timeout_seconds=COPY_SECONDS)
 
-    async def make_room(connection: Connection) -> None:
-        if "public" in backup.schemas:
-            await connection.execute("DROP SCHEMA IF EXISTS public")
-        await ensure_extensions(connection, around)
-
     async def check(connection: Connection) -> None:
         for each in backup.tables:
             await connection.execute(counted(each.table, each.rows))
+        await ensure_grants(connection, around, backup.schemas)
         await ensure_publications(connection, around)
 
-    await new.transaction(make_room)
-    await programs.run(
-        "pg_restore",
-        *("--exit-on-error", "--single-transaction"),
-        str(folder / "database"),
-        url=url,
-    )
+    await new.transaction(lambda c: ensure_extensions(c, around))
+    dump = folder / "database"
+    with TemporaryDirectory(prefix="rollback-") as place:
+        await programs.run(
+            "pg_restore",
+            *("--exit-on-error", "--single-transaction"),
+            await own_entries(programs, dump, url, Path(place)),
+            str(dump),
+            url=url,
+        )
     await new.transaction(check)
 
 
