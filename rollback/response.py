@@ -12,7 +12,6 @@ import anyio
 from . import announce, decide, execute, incident, verify
 from .case import Case
 from .errors import (
-    AlreadyRollingBack,
     LedgerUnreachable,
     Refused,
     RollbackError,
@@ -33,7 +32,6 @@ from .targets.database.target import Backing, Schema
 
 __all__ = ["Notice", "Policy", "Response"]
 
-LEASE_SECONDS = 900.0  # longer than every bounded wait of a rollback together
 UNDONE = (StepStatus.FAILED, StepStatus.SKIPPED)
 
 Notice = Callable[[str], None]
@@ -84,7 +82,7 @@ class Response:
         """
         case = self._case(opened)
         with suppress(LedgerUnreachable):
-            await self._claim(case)
+            await case.claim()
         return await case.see_through(
             lambda: case.with_backup(
                 self.database, lambda backing: self._roll_back(planned, case, backing)
@@ -103,37 +101,26 @@ class Response:
             notice=self.notice,
         )
 
-    async def _claim(self, case: Case) -> None:
-        """Claim every part's candidate, or none."""
-        held: list[Incident] = []
-        for claim in incident.claims(case.opened):
-            try:
-                await self.ledger.open_incident(claim, lease_seconds=LEASE_SECONDS)
-            except AlreadyRollingBack as error:
-                for mine in held:
-                    given_up = replace(mine, outcome=Outcome.REFUSED)
-                    await case.keep(replace(given_up, detail=error.message, also=()))
-                raise
-            held.append(claim)
-
     async def _roll_back(self, planned: Plan, case: Case, backing: Backing) -> Incident:
         """Do it, make sure and tell, while the backup goes on."""
         if planned.override:
             await case.note("override", f"by a person, because of {planned.reason}")
         for said in planned.notes:
             await case.note("note", said)
-        schema = self._schema(planned, case.opened, backing)
+        case.schema = schema = self._schema(planned, case.opened, backing)
         targets = {**self.targets, **({schema.name: schema} if schema else {})}
         async with anyio.create_task_group() as group:
             group.start_soon(case.tell, announce.initiated(case.opened))
             done = await execute.execute(
-                planned, targets, clock=self.clock, journal=case.write
+                planned,
+                targets,
+                clock=self.clock,
+                journal=case.write,
+                seen=case.steps.append,
             )
             seen = await self._verify(planned, case.opened, done)
         # What was measured is told and kept, whoever interrupts from here on.
-        receipt = schema.receipt if schema else None
-        known = replace(case.opened, backup=backing.note, receipt=receipt)
-        return await to_the_end(lambda: self._conclude(case, known, done, seen))
+        return await to_the_end(lambda: self._conclude(case, done, seen))
 
     def _schema(
         self, planned: Plan, opened: Incident, backing: Backing
@@ -149,30 +136,19 @@ class Response:
         )
 
     async def _conclude(
-        self,
-        case: Case,
-        opened: Incident,
-        done: execute.Execution,
-        seen: verify.Restoration,
+        self, case: Case, done: execute.Execution, seen: verify.Restoration
     ) -> Incident:
-        clocks = incident.Clocks(
-            decided_at=opened.opened_at,
-            bad_since=incident.from_second(_bad_since(opened)),
-            accepted_at=done.accepted_at,
-            carried_out_at=done.ended_at if done.complete else None,
-            restored_at=seen.at,
-        )
         steps = tuple([await self._with_builds(record) for record in done.steps])
-        own = [step for step in steps if step.target == opened.part]
+        own = [step for step in steps if step.target == case.opened.part]
         ended = replace(
-            opened,
+            case.known(),
             outcome=Outcome.RESTORED if seen.at else Outcome.ESCALATED,
             detail=seen.detail,
             steps=steps,
             flows=seen.flows,
             auto_assign=own[0].auto_assign if own else None,
         )
-        ended = await case.ended(ended, clocks)
+        ended = await case.conclude(ended, done, seen.at)
         await self._remember(ended)
         return await case.close(ended)
 
@@ -248,7 +224,3 @@ class Response:
         case = self._case(opened)
         await case.tell(announce.outcome(ended))
         return await case.keep(replace(ended, deliveries=tuple(case.told)))
-
-
-def _bad_since(opened: Incident) -> int | None:
-    return opened.verdict.bad_since if opened.verdict else None

@@ -24,9 +24,6 @@ from .targets.database import target
 
 __all__ = ["Changed", "SchemaChange"]
 
-LEASE_SECONDS = 900.0
-ALIVE_SECONDS = 300.0  # waiting for locks and rehearsing must not lose the claim
-
 T = TypeVar("T")
 
 
@@ -60,7 +57,7 @@ class SchemaChange:
         """
         case = self._case(planned, reason)
         try:
-            await self.ledger.open_incident(case.opened, lease_seconds=LEASE_SECONDS)
+            await case.claim()
         except LedgerUnreachable as error:
             self.notice(f"the ledger keeps nobody else out: {error.message}")
         refusals: list[Refused] = []
@@ -109,48 +106,34 @@ class SchemaChange:
             notice=self.notice,
             rehearse=rehearse,
         )
+        case.schema = schema
         kept = _Kept(schema)
         message = replace(announce.initiated(case.opened), title=_begins(case.opened))
         async with anyio.create_task_group() as group:
             group.start_soon(case.tell, message)
-            async with anyio.create_task_group() as meanwhile:
-                meanwhile.start_soon(_stay_alive, case)
-                done = await execute.execute(
-                    _plan(planned, case.opened),
-                    {target.PART: kept},
-                    clock=self.clock,
-                    journal=case.write,
-                )
-                meanwhile.cancel_scope.cancel()
+            done = await execute.execute(
+                _plan(planned, case.opened),
+                {target.PART: kept},
+                clock=self.clock,
+                journal=case.write,
+                seen=case.steps.append,
+            )
         if kept.refusal:
             refusals.append(kept.refusal)
-        known = replace(case.opened, backup=backing.note, receipt=schema.receipt)
         # What was done is told and kept, whoever interrupts from here on.
-        return await to_the_end(lambda: self._conclude(case, known, kept, done))
+        return await to_the_end(lambda: self._conclude(case, kept, done))
 
     async def _conclude(
-        self, case: Case, opened: Incident, kept: "_Kept", done: execute.Execution
+        self, case: Case, kept: "_Kept", done: execute.Execution
     ) -> Incident:
-        clocks = incident.Clocks(
-            decided_at=opened.opened_at,
-            accepted_at=done.accepted_at,
-            carried_out_at=done.ended_at if done.complete else None,
-            restored_at=done.ended_at if done.complete else None,
-        )
         ended = replace(
-            opened,
+            case.known(),
             outcome=kept.outcome(done),
             detail=kept.said or "; ".join(step.detail for step in done.steps),
             steps=done.steps,
         )
-        return await case.close(await case.ended(ended, clocks, _ends))
-
-
-async def _stay_alive(case: Case) -> None:
-    """A journal entry renews the claim."""
-    while True:
-        await anyio.sleep(ALIVE_SECONDS)
-        await case.note("still_at_it", str(case.opened.to_deployment))
+        seen = done.ended_at if done.complete else None
+        return await case.close(await case.conclude(ended, done, seen, _ends))
 
 
 @dataclass(slots=True)

@@ -28,8 +28,6 @@ from .targets import flags
 
 __all__ = ["Switch"]
 
-LEASE_SECONDS = 120.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
@@ -86,7 +84,7 @@ class Switch:
                 self.database, lambda _: self._switch(planned, case)
             ),
             broken="Switching",
-            then="run it again, which does no harm",
+            then="running it again does no harm",
         )
 
     async def _switch(self, planned: Plan, case: Case) -> Incident:
@@ -101,7 +99,11 @@ class Switch:
         async with anyio.create_task_group() as group:
             group.start_soon(self._open, case, switched)
             done = await execute.execute(
-                planned, self.targets, clock=self.clock, journal=write
+                planned,
+                self.targets,
+                clock=self.clock,
+                journal=write,
+                seen=case.steps.append,
             )
         # What was done is told and kept, whoever interrupts from here on.
         return await to_the_end(lambda: self._conclude(case, done))
@@ -113,24 +115,17 @@ class Switch:
         async with anyio.create_task_group() as group:
             group.start_soon(case.tell, message)
             with suppress(LedgerUnreachable, AlreadyRollingBack):
-                await self.ledger.open_incident(
-                    case.opened, lease_seconds=LEASE_SECONDS
-                )
+                await case.claim()
 
     async def _conclude(self, case: Case, done: execute.Execution) -> Incident:
-        clocks = incident.Clocks(
-            decided_at=case.opened.opened_at,
-            accepted_at=done.accepted_at,
-            carried_out_at=done.ended_at if done.complete else None,
-            restored_at=done.ended_at if done.complete else None,
-        )
         ended = replace(
             case.opened,
             outcome=Outcome.RESTORED if done.complete else Outcome.ESCALATED,
             detail=_detail(done),
             steps=done.steps,
         )
-        return await case.close(await case.ended(ended, clocks, _ends))
+        seen = done.ended_at if done.complete else None
+        return await case.close(await case.conclude(ended, done, seen, _ends))
 
 
 def _detail(done: execute.Execution) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import anyio
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rollback.adapters.memory import MemoryDatabase
 from rollback.compatibility import breaks
 from rollback.errors import (
+    AlreadyRollingBack,
     CannotUndo,
     LockNotTaken,
     NoSuchPart,
@@ -72,9 +74,33 @@ def test_a_backup_is_begun_before_anything_changes_and_holds_nothing_up() -> Non
         stored = await world.ledger.incident(undone.id)
         assert stored is not None
         assert stored.backup == undone.backup
-        assert events(stored).count("backup_goes_on") >= 9, "the claim is renewed"
 
     play(scene)
+
+
+@pytest.mark.parametrize("wanted", ["dpl_v2", "schema:2"])
+def test_every_claim_outlasts_a_schema_that_waits_for_its_backup(wanted: str) -> None:
+    """Nobody else takes the release or its schema meanwhile, however long it is."""
+
+    async def scene(world: World, database: MemoryDatabase) -> None:
+        database.backup_seconds = 1800
+        other = Incident(
+            id="inc-other",
+            environment="production",
+            from_deployment=wanted,
+            to_deployment="1",
+            reason="x",
+            opened_at=world.clock.now(),
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(world.engine.roll_back, reason="x"))
+            await anyio.sleep(1000)
+            with pytest.raises(AlreadyRollingBack):
+                await world.ledger.open_incident(other, lease_seconds=30)
+        assert await world.live() == "dpl_v1"
+        await world.ledger.open_incident(other, lease_seconds=30)
+
+    play(scene, breaks=True)
 
 
 @pytest.mark.parametrize("amiss", ["no_backup", "down"])

@@ -14,7 +14,6 @@ from rollback.schema import Backup, Receipt, SchemaPlan
 __all__ = ["PART", "Backing", "Schema", "step", "tag"]
 
 PART = "database"
-SIGN_OF_LIFE_SECONDS = 60.0  # an entry of the journal renews the incident's lease
 
 Journal = Callable[[str, str], Awaitable[None]]
 """Writes an event and its detail."""
@@ -83,10 +82,7 @@ class Backing:
         )
 
     async def _run(self, database: Database) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._stay_alive)
-            await self._take(database)
-            group.cancel_scope.cancel()
+        await self._take(database)
         if self.taken:
             await self.journal("backup_done", self.taken.path)
         else:
@@ -103,11 +99,6 @@ class Backing:
             self.problem = f"something went wrong that should not: {error!r}"
         finally:
             self.ended.set()
-
-    async def _stay_alive(self) -> None:
-        while True:
-            await anyio.sleep(SIGN_OF_LIFE_SECONDS)
-            await self.journal("backup_goes_on", self.label)
 
 
 @dataclass(slots=True, kw_only=True)
