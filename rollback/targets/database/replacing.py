@@ -8,12 +8,28 @@ from psycopg import sql
 from rollback.schema import Backup
 from rollback.transactions import Connection
 
+from .store import CLAIM
 from .surroundings import Surroundings, granting, surroundings
 
-__all__ = ["MARKS", "Replacing", "counted", "kept_name", "mark", "outside", "replacing"]
+__all__ = [
+    "CLAIMED",
+    "MARKS",
+    "Replacing",
+    "counted",
+    "kept_name",
+    "mark",
+    "outside",
+    "replacing",
+]
 
 LONGEST = 63
 QUIET = sql.SQL("SET client_min_messages = error;")  # so that an error is said first
+CLAIMED = "somebody else is rolling this schema back"
+# Not after the others: what a rollback of the schema would change is renamed here.
+CLAIMING = sql.SQL(
+    "DO $$ BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({}) THEN"
+    " RAISE EXCEPTION {}; END IF; END $$;"
+).format(sql.Literal(CLAIM), sql.Literal(CLAIMED))
 MARKS = """
 CREATE SCHEMA IF NOT EXISTS rollback;
 CREATE TABLE IF NOT EXISTS rollback.restores (
@@ -70,9 +86,13 @@ class Replacing:
         return tuple(name for _, name in self.renamed)
 
     def before(self, token: str, backup: Backup) -> str:
-        """Mark the recovery, which fails where it was marked before; make room."""
+        """Mark the recovery, which fails where it was marked before; make room.
+
+        It fails too, saying `CLAIMED`, while the schema is rolled back.
+        """
         statements: list[sql.SQL | sql.Composed] = [
             QUIET,
+            CLAIMING,
             sql.SQL(MARKS),
             mark(token, backup.name, ", ".join(self.kept)),
             *(

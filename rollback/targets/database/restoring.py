@@ -3,7 +3,8 @@
 In place: in one transaction the schemas are renamed, the backup is restored under their
 names, its rows are counted, and a mark is set; the old schemas stay beside the new. So
 what was written since the backup is taken from sight, and lost by nobody. No table is
-locked meanwhile: who reads or writes goes on with the old tables until the commit.
+locked meanwhile: who reads or writes goes on with the old tables until the commit. But
+nobody rolls the schema back meanwhile, in neither way of restoring: that is claimed.
 
 The mark bears the name of the recovery and is unique: a second run does not restore
 again, whoever was killed at which point.
@@ -25,8 +26,9 @@ from rollback.schema import Backup, TableRows
 from rollback.transactions import Connection, Database
 
 from . import swapping
+from .locks import busy, claim
 from .programs import Programs
-from .replacing import Replacing, outside, replacing
+from .replacing import CLAIMED, Replacing, outside, replacing
 from .surroundings import recorded, with_grants_of
 
 __all__ = ["BackupStore", "Restorer"]
@@ -110,6 +112,7 @@ class Restorer:
     ) -> str:
         """Restore it and say where the former rows are; see the port."""
         programs = await self._programs()
+        await self._ask(claim, LOOK_SECONDS)  # at once, and not after an hour
         notice(f"fetching the backup {backup.name}")
         async with self.store.fetched(backup) as folder:
             if swap:
@@ -139,14 +142,7 @@ class Restorer:
         plan = replace(plan, around=around)
         async with _scripts(programs, folder, plan, token, backup) as scripts:
             notice(f"restoring {backup.name} in one transaction")
-            files = [f"--file={script}" for script in scripts]
-            await programs.run(
-                "psql",
-                *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
-                "--single-transaction",
-                *files,
-                url=self.url,
-            )
+            await self._run(programs, scripts)
         left = await self._ask(lambda c: outside(c, plan.kept), LOOK_SECONDS)
         kept = ", ".join(plan.kept)
         told = f"; these still lead there: {', '.join(left)}" if left else ""
@@ -154,6 +150,21 @@ class Restorer:
             f"{backup.name} is restored; what was there before is in {kept}, to be "
             f"dropped when nobody needs it any more{told}"
         )
+
+    async def _run(self, programs: Programs, scripts: Sequence[Path]) -> None:
+        try:
+            await programs.run(
+                "psql",
+                *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
+                "--single-transaction",
+                *(f"--file={script}" for script in scripts),
+                url=self.url,
+            )
+        except BackupFailed as error:
+            if CLAIMED not in error.message:
+                raise
+            await self._ask(claim, LOOK_SECONDS)
+            raise busy(None) from error
 
     async def _replacing(self, backup: Backup) -> Replacing:
         at = self.clock.now()

@@ -4,6 +4,9 @@ The old database is renamed and stays. The two names change in one transaction, 
 nobody can connect: renaming waits for the sessions of others with the database locked,
 and they are ended meanwhile. So there is no moment without a database of that name, and
 who is killed at any point leaves the old one where it was.
+
+From the first moment to the last, nobody else rolls the schema back: what they had
+committed would be gone with the old database, and not be in the new one.
 """
 
 import secrets
@@ -24,6 +27,7 @@ from rollback.schema import Backup
 from rollback.transactions import Connection, Database, shielded
 
 from .likeness import like
+from .locks import claim
 from .programs import Programs
 from .replacing import MARKS, counted, kept_name, mark
 from .scratch import own_entries
@@ -90,16 +94,20 @@ async def swap(
 ) -> str:
     """Restore into a new database, and let it take the old one's place."""
     new = PREFIX + secrets.token_hex(6)
+    name = str(conninfo_to_dict(url)["dbname"])
     new_url = make_conninfo(url, dbname=new)
     with _in_words(url):
-        async with _made(url, new, backup.schemas) as now:
+        async with _claimed(url) as holder, _made(url, new, backup.schemas) as now:
             notice(f"restoring {backup.name} into the new database {new}")
             around = with_grants_of(now, await recorded(folder))
             await _fill(programs, new_url, folder, backup, around)
             notice("the rows agree with the backup's; the databases change their names")
-            kept = await _change_names(
-                programs, url, new, token=token, backup=backup, at=at
-            )
+            kept = kept_name(name, at)
+            await _lock(holder)
+            await _carry_over(programs, url, new_url)
+            target = Database(new_url, statement_timeout_seconds=SECONDS)
+            await target.transaction(lambda c: _mark(c, token, backup, kept))
+            await _rename(url, ((name, kept), (new, name)))
     return (
         f"{backup.name} is restored; the database that was there before is {kept}, to "
         "be dropped when nobody needs it any more"
@@ -171,30 +179,27 @@ async def _fill(
     await new.transaction(check)
 
 
-async def _change_names(
-    programs: Programs, url: str, new: str, *, token: str, backup: Backup, at: datetime
-) -> str:
-    """Carry the ledger over while nobody can write it, and let the names change."""
-    name = str(conninfo_to_dict(url)["dbname"])
-    kept = kept_name(name, at)
+@asynccontextmanager
+async def _claimed(url: str) -> AsyncIterator[Connection]:
+    """A transaction in the old database that has the claim, however long it takes.
+
+    It reads nothing, so no row is kept for it. Where it is ended, so is the swap.
+    """
     old = Database(url, statement_timeout_seconds=COPY_SECONDS)
     async with old.session() as holder:
-        await _lock(holder)
-        await _carry_over(programs, url, make_conninfo(url, dbname=new))
-        target = Database(
-            make_conninfo(url, dbname=new), statement_timeout_seconds=SECONDS
-        )
-        await target.transaction(lambda c: _mark(c, token, backup, kept))
-        await _rename(url, ((name, kept), (new, name)))
-    return kept
+        await _do(holder, sql.SQL("BEGIN"))
+        await _do(holder, sql.SQL("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        if holder.info.server_version >= 170000:  # noqa: PLR2004 - where it came in
+            await _do(holder, sql.SQL("SET LOCAL transaction_timeout = 0"))
+        await shielded(holder, lambda: claim(holder), seconds=SECONDS)
+        yield holder
 
 
 async def _lock(holder: Connection) -> None:
-    """Nobody writes the ledger until the holder's session is ended.
+    """Nobody writes the ledger until the holder's session ends; it is carried over.
 
     What our own run writes meanwhile waits for its time-out, and is kept for later.
     """
-    await _do(holder, sql.SQL("BEGIN"))
     found = await holder.execute(TABLES)
     names = [sql.SQL(row["name"]) for row in await found.fetchall()]
     if names:
