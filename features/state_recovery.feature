@@ -30,7 +30,7 @@ Feature: State recovery: what a bad release has left behind is put right, and no
 
   Scenario Outline: Damage done after the backup is undone, <how>
     Given two suppliers have signed up
-    And the database was backed up while all was well
+    And the database was backed up, and v2 went live after that
     And v2 has deleted every supplier, and one more has signed up since
     When the state is recovered with the database, <how>
     Then the command ends as restored
@@ -43,9 +43,27 @@ Feature: State recovery: what a bad release has left behind is put right, and no
       | in place | schema   |
       | by swap  | database |
 
+  Scenario: The backup that a rollback has taken of the damage is not what comes back
+    Given two suppliers have signed up
+    And the database was backed up, and v2 went live after that
+    And v2 has deleted every supplier, and one more has signed up since
+    And v2 was rolled back by hand
+    When the state is recovered with the database, in place
+    Then the command ends as restored
+    And the two suppliers are there
+    And it is told that the backup is from before v2 went live
+
+  Scenario: Where no bad release is known, nobody guesses which backup is good
+    Given two suppliers have signed up
+    And the database was backed up, and v2 went live after that
+    And v2 is on record as passing
+    When the state is recovered with the database, in place
+    Then the command ends with exit code 2 and says "Name one of a time when all was well with --backup"
+    And nothing of the state was touched
+
   Scenario: A damaged backup is refused before anything is touched
     Given two suppliers have signed up
-    And the database was backed up while all was well
+    And the database was backed up, and v2 went live after that
     And a bit of that backup has turned
     When the state is recovered with the database, in place
     Then the command ends with exit code 4 and says "The backup is damaged"
@@ -54,7 +72,7 @@ Feature: State recovery: what a bad release has left behind is put right, and no
 
   Scenario: Killed once the rows are back, and run again: they are not put back twice
     Given two suppliers have signed up
-    And the database was backed up while all was well
+    And the database was backed up, and v2 went live after that
     And v2 has deleted every supplier, and one more has signed up since
     And the state is being recovered with the database, and killed once the rows are back
     And one more supplier signs up
@@ -67,7 +85,7 @@ Feature: State recovery: what a bad release has left behind is put right, and no
 
   Scenario: With the database down nothing is restored over it, and the rest goes on
     Given two suppliers have signed up
-    And the database was backed up while all was well
+    And the database was backed up, and v2 went live after that
     And the database can no longer be reached by the command
     When the state is recovered with the database, in place
     Then the command ends as escalated and says "nothing is restored over it"
@@ -82,7 +100,7 @@ Feature: State recovery: what a bad release has left behind is put right, and no
 
   Scenario: A plan explains every step and changes nothing
     Given two suppliers have signed up
-    And the database was backed up while all was well
+    And the database was backed up, and v2 went live after that
     When the plan of a recovery with the database is shown
     Then every step is explained in words
     And nothing of the state was touched

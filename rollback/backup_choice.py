@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .errors import BackupFailed, DatabaseUnreachable, SchemaRefused, UnknownBackup
 from .model import DeploymentVersion
 from .ports import Ledger, Notice, Restores
+from .release_left import Left
 from .schema import Backup
 from .track import KEPT
 
-__all__ = ["LABEL", "Choice", "Loss", "Restoring", "describe"]
+__all__ = ["Choice", "Loss", "Restoring", "describe"]
 
-LABEL = "recovery"  # what a recovery's own backups are labelled with
+NAMED = 5  # how many backups are named to somebody who has to choose
 LONG_MINUTES, LONG_HOURS = 120, 48
 
 
@@ -29,7 +30,8 @@ class Loss:
 class Restoring:
     """What would be restored. `rows` is None where those of now are not known.
 
-    `done_at` tells when an earlier run of the same recovery has done it already.
+    `why` says how it was chosen; `done_at` when an earlier run of the same recovery has
+    done it already.
     """
 
     backup: Backup
@@ -37,6 +39,7 @@ class Restoring:
     rows: tuple[Loss, ...] | None = None
     done_at: datetime | None = None
     notes: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def differing(self) -> tuple[Loss, ...]:
@@ -46,9 +49,10 @@ class Restoring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Chooses the backup. `token` names the run that is resumed, where one is.
+    """Chooses the backup: the newest from before the release that is `left` went live.
 
-    `another` tells that a backup of now is still to be taken.
+    `token` names the run that is resumed, where one is; `another` tells that a backup
+    of now is still to be taken.
     """
 
     restores: Restores
@@ -58,16 +62,18 @@ class Choice:
     swap: bool
     token: str | None
     another: bool
+    left: Left | None
 
     async def made(
         self, name: str | None, release: DeploymentVersion | None
     ) -> Restoring:
-        """The one that is named, or the last one; `release` is what will be live.
+        """The one that is named, or the last good one; `release` is what will be live.
 
-        Raises `UnknownBackup`, `BackupFailed` for one that is damaged or cannot be
-        restored in this way, `SchemaRefused` where the release needs another schema.
+        Raises `UnknownBackup` where none can be chosen too, `BackupFailed` for one that
+        is damaged or cannot be restored in this way, `SchemaRefused` where the release
+        needs another schema.
         """
-        backup = await self._named(name)
+        backup, why = await self._chosen(name)
         notes = await self._require_version(backup, release)
         self.notice(f"reading the backup {backup.name} again, to see that it is whole")
         await self.restores.check(backup)
@@ -87,15 +93,28 @@ class Choice:
             rows=rows,
             done_at=done_at,
             notes=notes,
+            why=why,
         )
 
-    async def _named(self, name: str | None) -> Backup:
-        """What a recovery itself backed up is what was wrong: only by its name."""
-        for backup in await self.restores.backups():
-            if backup.name == name or (not name and not backup.label.endswith(LABEL)):
-                return backup
-        missing = f"no verified backup {name}" if name else "no verified backup"
-        raise UnknownBackup(f"There is {missing} of this database.")
+    async def _chosen(self, name: str | None) -> tuple[Backup, str]:
+        """With the reason. Every rollback takes a backup too, of what was wrong."""
+        known = await self.restores.backups()
+        if name:
+            for backup in known:
+                if backup.name == name:
+                    return backup, ""
+            raise UnknownBackup(f"There is no verified backup {name} of this database.")
+        if not known:
+            raise UnknownBackup("There is no verified backup of this database.")
+        if self.left is None:
+            raise UnknownBackup(UNKNOWN, mend=_choose(known))
+        before = f"before {self.left.deployment_id} went live, {_time(self.left.since)}"
+        for backup in known:
+            if backup.taken_at + timedelta(seconds=backup.seconds) < self.left.since:
+                return backup, f"It is the newest one from {before}."
+        raise UnknownBackup(
+            f"There is no verified backup from {before}.", mend=_choose(known)
+        )
 
     async def _require_version(
         self, backup: Backup, release: DeploymentVersion | None
@@ -161,6 +180,7 @@ def describe(found: Restoring, *, now: datetime) -> tuple[str, ...]:
     version = f"schema {backup.version or 'without versions'}"
     return (
         f"Taken at {taken}, {age} ago, {version}; read again just now.",
+        *([found.why] if found.why else ()),
         SWAPPED if found.swap else IN_PLACE,
         f"What was written since {taken} will not be there any more.",
         *_told(found),
@@ -184,6 +204,13 @@ def _told(found: Restoring) -> Sequence[str]:
     return told
 
 
+def _choose(known: Sequence[Backup]) -> str:
+    newest = "; ".join(
+        f"{backup.name}, taken {_time(backup.taken_at)}" for backup in known[:NAMED]
+    )
+    return f"Name one of a time when all was well with --backup. The newest: {newest}."
+
+
 def _newer(one: str, than: str) -> bool:
     """Whether a version is known to come after another one."""
     return one.isdigit() and than.isdigit() and int(one) > int(than)
@@ -205,6 +232,10 @@ def _age(now: datetime, then: datetime) -> str:
     return f"{hours:.0f} hours" if hours < LONG_HOURS else f"{hours / 24:.0f} days"
 
 
+UNKNOWN = (
+    "Which release has spoilt the data is not known: what is live has passed, and no "
+    "rollback of the last week has led to it."
+)
 NOT_OVER_IT = (
     "What is there cannot be backed up meanwhile: nothing will be restored over it."
 )

@@ -1,13 +1,14 @@
 """The last good deployment live again, as a step of a recovery: by the engine."""
 
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from .engine import Engine
-from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
+from .errors import AlreadyRollingBack, LedgerUnreachable, RollbackError, StepFailed
 from .model import HealthStatus, Incident, Outcome, Step
 from .ports import Database, Notice
 from .schema import Backup, Fingerprint, Receipt, SchemaPlan
-from .targets.state import Safe
 from .track import KEPT
 
 __all__ = ["BackedUp", "LastGood", "not_passed"]
@@ -72,12 +73,13 @@ class LastGood:
         """Roll back, as a rollback by hand does; it is an incident of its own."""
         why = f"{reason} (recovery {self.token})"
         parts = await not_passed(self.engine)
+        engine = await self._unhindered(why, parts)
         try:
-            self._ended = await self.engine.roll_back(reason=why, only=parts)
+            self._ended = await engine.roll_back(reason=why, only=parts)
         except AlreadyRollingBack:
             if not await self._end_own():
                 raise
-            self._ended = await self.engine.roll_back(reason=why, only=parts)
+            self._ended = await engine.roll_back(reason=why, only=parts)
         if self._ended.outcome not in FINE:
             raise StepFailed(f"{self._ended.id}: {self._ended.detail}")
         return self._ended.detail
@@ -87,6 +89,14 @@ class LastGood:
         if self._ended is None:
             raise StepFailed
         return f"{self._ended.id}: {self._ended.detail}"
+
+    async def _unhindered(self, why: str, parts: Sequence[str]) -> Engine:
+        """The engine that waits for no backup, unless the schema has to go back too."""
+        with suppress(RollbackError):  # it says itself why it cannot be done
+            planned = await self.engine.plan(reason=why, only=parts)
+            if planned and planned.schema is None:
+                return replace(self.engine, database=None)
+        return self.engine
 
     async def _end_own(self) -> bool:
         """Close what a killed run of this recovery has left open; whether it did.
@@ -110,16 +120,15 @@ class LastGood:
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
-    """A database that has been backed up a moment ago (port `Database`)."""
+    """A database of which the one `backup` is taken elsewhere (port `Database`)."""
 
     database: Database
-    safe: Safe
+    backup: Callable[[], Awaitable[Backup]]
 
     async def back_up(self, label: str, *, notice: Notice) -> Backup:
-        """The backup that there is; a new one where there is none."""
-        if self.safe.taken:
-            return self.safe.taken
-        return await self.database.back_up(label, notice=notice)
+        """The backup that there is, or that is under way: no second one."""
+        del label, notice
+        return await self.backup()
 
     async def version(self) -> str | None:
         """As the database says."""

@@ -4,37 +4,29 @@ It can be killed at any point and run again: the second run takes the first one'
 and goes on where that stopped. What must not be done twice is marked where it is done.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import anyio
 
 from . import announce, execute, incident, verify
-from .backup_choice import LABEL
+from .case import Case
 from .engine import Engine
-from .errors import AlreadyRollingBack, LedgerUnreachable, StepFailed
+from .errors import AlreadyRollingBack, LedgerUnreachable, Refused, StepFailed
 from .finish import to_the_end
-from .model import (
-    BackupNote,
-    Delivery,
-    Incident,
-    JournalEntry,
-    Message,
-    Outcome,
-    StepStatus,
-)
-from .ports import Cache, Keys, Restores
-from .recovery_plan import PART, Ask, Planner, RecoveryPlan
+from .last_good import BackedUp
+from .model import Incident, Outcome, StepStatus
+from .ports import Cache, Database, Keys, Restores
+from .recovery_history import ENDED, PART, RESTORE_FROM, RESUMES, Ask
+from .recovery_plan import Planner, RecoveryPlan
 from .recovery_targets import RecoveryTargets
-from .targets.state import Safe
+from .schema import Backup
+from .targets.database.target import Backing
 
 __all__ = ["Recovery"]
 
-# Short, and renewed all the while: who was killed keeps nobody from going on.
-LEASE_SECONDS = 15.0
-ALIVE_SECONDS = 3.0
+LEASE_SECONDS = 15.0  # shorter than others': who was killed is waited for
+PATIENCE_SECONDS = 6.0
 AGAIN_SECONDS = 1.0
-LAST_WORDS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,53 +43,66 @@ class Recovery:
 
     async def plan(self, ask: Ask) -> RecoveryPlan:
         """What would be done now; raises a `Refused` when it cannot be done safely."""
-        planner = Planner(
+        return await self._planner.plan(ask)
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(
             engine=self.engine,
             restores=self.restores,
             keys=self.keys,
             prefixes=self.prefixes,
             tags=self.tags if self.cache else (),
         )
-        return await planner.plan(ask)
 
     async def carry_out(self, planned: RecoveryPlan) -> Incident:
         """Do it, make sure from outside, tell and keep it.
 
-        Raises `AlreadyRollingBack` when somebody else is at it, and `StepFailed` for
-        what nobody thought of; that, too, leaves an incident and a call for help.
+        Raises `AlreadyRollingBack` when somebody else is at it, `Refused` when somebody
+        was since it was planned, and `StepFailed` for what nobody thought of; that,
+        too, leaves an incident and a call for help.
         """
-        engine, at = self.engine, self.engine.clock.now()
-        opened = Incident(
-            id=incident.new_id(at, engine.tokens.new()),
-            environment=engine.policy.environment,
-            from_deployment=PART,
-            to_deployment=planned.plan.to_deployment,
-            reason=planned.ask.reason,
-            opened_at=at,
-            part=PART,
-        )
-        await self._claim(opened)
-        run = _Run(recovery=self, planned=planned, opened=opened)
+        case = self._case(planned)
+        await self._claim(case)
+        await self._require_as_planned(planned, case)
+        run = _Run(recovery=self, planned=planned, case=case)
         try:
-            return await run.whole()
-        except BaseException as error:
-            await self._interrupted(replace(opened, journal=tuple(run.journal)), error)
-            if isinstance(error, Exception):
-                raise StepFailed(
-                    f"The recovery broke off: {error!r}.",
-                    mend="Run it again: it goes on where it stopped.",
-                ) from error
-            raise
+            return await case.see_through(
+                lambda: case.with_backup(run.database, run.whole),
+                broken="The recovery",
+                then="run it again: it goes on where it stopped",
+            )
+        except StepFailed as error:
+            mend = "Run it again: it goes on where it stopped."
+            raise StepFailed(error.message, mend=mend) from error
 
-    async def _claim(self, opened: Incident) -> None:
+    def _case(self, planned: RecoveryPlan) -> Case:
+        engine, at = self.engine, self.engine.clock.now()
+        return Case(
+            opened=Incident(
+                id=incident.new_id(at, engine.tokens.new()),
+                environment=engine.policy.environment,
+                from_deployment=PART,
+                to_deployment=planned.plan.to_deployment,
+                reason=planned.ask.reason,
+                opened_at=at,
+                part=PART,
+            ),
+            ledger=engine.ledger,
+            channels=engine.channels,
+            clock=engine.clock,
+            budgets=engine.policy.budgets,
+            notice=engine.notice,
+            lease_seconds=self.lease_seconds,
+        )
+
+    async def _claim(self, case: Case) -> None:
         """One recovery at a time; one that was killed is waited for, a few seconds."""
-        deadline = anyio.current_time() + self.lease_seconds + 2 * ALIVE_SECONDS
+        deadline = anyio.current_time() + self.lease_seconds + PATIENCE_SECONDS
         told = False
         while True:
             try:
-                await self.engine.ledger.open_incident(
-                    opened, lease_seconds=self.lease_seconds
-                )
+                return await case.claim()
             except AlreadyRollingBack as error:
                 if anyio.current_time() > deadline:
                     raise
@@ -107,29 +112,23 @@ class Recovery:
                 await anyio.sleep(AGAIN_SECONDS)
             except LedgerUnreachable as error:
                 self.engine.notice(f"the ledger keeps nobody else out: {error.message}")
-                return
-            else:
-                return
+                return None
 
-    async def keep(self, ended: Incident) -> Incident:
-        """Save it, or say that it is not saved."""
+    async def _require_as_planned(self, planned: RecoveryPlan, case: Case) -> None:
+        """Refuse when there was another recovery between the plan and the claim."""
+        history = self._planner.history
         try:
-            await self.engine.ledger.save_incident(ended)
-        except LedgerUnreachable as error:
-            unsaved = f"{ended.detail} The incident was not saved: {error.message}"
-            return replace(ended, detail=unsaved)
-        return ended
-
-    async def _interrupted(self, opened: Incident, error: BaseException) -> None:
-        why = repr(error) if isinstance(error, Exception) else "interrupted"
-        detail = f"{why}; run it again: it goes on where it stopped"
-        cut = replace(opened, outcome=Outcome.ESCALATED, detail=detail)
-        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
-            await self.keep(cut)
-            message = announce.outcome(cut)
-            await announce.announce(
-                self.engine.channels, message, clock=self.engine.clock
+            await history.require_none_since(
+                planned.ask,
+                last=planned.last,
+                token=planned.resumes,
+                own=case.opened.id,
             )
+        except Refused as error:
+            await case.keep(
+                replace(case.opened, outcome=Outcome.REFUSED, detail=error.message)
+            )
+            raise
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,56 +137,51 @@ class _Run:
 
     recovery: Recovery
     planned: RecoveryPlan
-    opened: Incident
-    journal: list[JournalEntry] = field(default_factory=list)
-    told: list[Delivery] = field(default_factory=list)
-    safe: Safe | None = None
+    case: Case
 
-    async def whole(self) -> Incident:
-        """From the first word to the last."""
-        message = replace(announce.initiated(self.opened), title=_begins(self.opened))
-        async with anyio.create_task_group() as meanwhile:
-            meanwhile.start_soon(self._stay_alive)
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._tell, message)
-                await self._remember()
-                done = await execute.execute(
-                    self.planned.plan,
-                    self._targets().targets(),
-                    clock=self._engine.clock,
-                    journal=self._write,
-                )
-                seen = await self._measured(done)
-            meanwhile.cancel_scope.cancel()
+    @property
+    def database(self) -> Database | None:
+        """What is backed up; the backup of the run that was cut short is taken over."""
+        database, safe = self._engine.database, self.planned.safe
+        if database is None or safe is None:
+            return database
+
+        async def taken() -> Backup:
+            return safe
+
+        return BackedUp(database, taken)
+
+    async def whole(self, backing: Backing) -> Incident:
+        """From the first word to the last, while the backup goes on."""
+        opened = self.case.opened
+        message = replace(announce.initiated(opened), title=_begins(opened))
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.case.tell, message)
+            await self._remember()
+            done = await execute.execute(
+                self.planned.steps,
+                self._targets(backing).targets(),
+                clock=self._engine.clock,
+                journal=self.case.write,
+                seen=self.case.steps.append,
+            )
+            seen = await self._measured(done)
         # What was measured is told and kept, whoever interrupts from here on.
-        ended = await to_the_end(lambda: self._conclude(done, seen))
-        self._engine.notice(f"told, and kept as {ended.id}")
-        return ended
+        return await to_the_end(lambda: self._conclude(done, seen))
 
     async def _remember(self) -> None:
         """What a second run has to know of this one."""
-        planned = self.planned
-        await self._note("resumes", self._token)
-        if planned.restoring:
-            await self._note("restore_from", planned.restoring.backup.name)
-        if planned.safe:
-            await self._note("backed_up", planned.safe.name)
+        await self.case.note(RESUMES, self._token)
+        if self.planned.restoring:
+            await self.case.note(RESTORE_FROM, self.planned.restoring.backup.name)
 
-    def _targets(self) -> RecoveryTargets:
-        engine, recovery = self._engine, self.recovery
-        if engine.database:
-            self.safe = Safe(
-                database=engine.database,
-                label=f"{self.opened.id}-{LABEL}",
-                journal=self._note,
-                notice=engine.notice,
-                taken=self.planned.safe,
-            )
+    def _targets(self, backing: Backing) -> RecoveryTargets:
+        recovery = self.recovery
         return RecoveryTargets(
-            engine=engine,
+            engine=self._engine,
             planned=self.planned,
             token=self._token,
-            safe=self.safe,
+            backing=backing,
             restores=recovery.restores,
             keys=recovery.keys,
             cache=recovery.cache,
@@ -199,7 +193,7 @@ class _Run:
         failed = [step for step in done.steps if step.status is StepStatus.FAILED]
         if failed:
             said = "; ".join(f"{step.name}: {step.detail}" for step in failed)
-            return verify.Restoration(detail=f"{said} {AGAIN}")
+            return verify.Restoration(detail=said)
         engine = self._engine
         site = engine.policy.site_url or await engine.platform.site_url()
         engine.notice(f"making sure at {site}: health, then the critical flows")
@@ -208,7 +202,7 @@ class _Run:
             site,
             deployment=await engine.preparation.deployments.live(),
             in_a_row=engine.policy.healthy_in_a_row,
-            token=self.opened.id,
+            token=self.case.opened.id,
             timeout_seconds=engine.policy.restore_timeout_seconds,
             clock=engine.clock,
         )
@@ -216,34 +210,17 @@ class _Run:
     async def _conclude(
         self, done: execute.Execution, seen: verify.Restoration
     ) -> Incident:
-        clocks = incident.Clocks(
-            decided_at=self.opened.opened_at,
-            accepted_at=done.accepted_at,
-            carried_out_at=done.ended_at if done.complete else None,
-            restored_at=seen.at,
-        )
-        budgets = self._engine.policy.budgets
         ended = replace(
-            self.opened,
+            self.case.known(),
             outcome=Outcome.RESTORED if seen.at else Outcome.ESCALATED,
             detail=seen.detail,
-            phases=incident.phases(clocks, budgets),
             steps=done.steps,
             flows=seen.flows,
-            journal=tuple(self.journal),
-            backup=self._backup(),
         )
-        if await self._tell(_ends(ended)):
-            clocks = replace(clocks, communicated_at=self._engine.clock.now())
-        phases = incident.phases(clocks, budgets)
-        ended = replace(ended, phases=phases, deliveries=tuple(self.told))
-        return await self.recovery.keep(ended)
-
-    def _backup(self) -> BackupNote | None:
-        taken = self.safe and self.safe.taken
-        if not taken:
-            return BackupNote(problem="it could not be taken") if self.safe else None
-        return BackupNote(path=taken.path, sha256=taken.sha256, verified=taken.verified)
+        closed = await self.case.close(await self.case.conclude(ended, done, seen.at))
+        # After it: one that was killed before is gone on with.
+        await self.case.note(ENDED, str(closed.outcome))
+        return closed
 
     @property
     def _engine(self) -> Engine:
@@ -252,40 +229,8 @@ class _Run:
     @property
     def _token(self) -> str:
         """The name of the first run, which all of them share."""
-        return self.planned.resumes or self.opened.id
-
-    async def _stay_alive(self) -> None:
-        """Renew the claim. Somebody who took it over stops this run."""
-        while True:
-            await anyio.sleep(ALIVE_SECONDS)
-            with suppress(LedgerUnreachable):
-                await self._engine.ledger.save_incident(self.opened)
-
-    async def _note(self, event: str, detail: str) -> None:
-        at = self._engine.clock.now()
-        await self._write(JournalEntry(at=at, event=event, detail=detail))
-
-    async def _write(self, entry: JournalEntry) -> None:
-        self.journal.append(entry)
-        self._engine.notice(f"{entry.event.replace('_', ' ')}: {entry.detail}")
-        with suppress(LedgerUnreachable):
-            await self._engine.ledger.append(self.opened.id, entry)
-
-    async def _tell(self, message: Message) -> bool:
-        """Whether every channel took it; there must be one."""
-        sent = await announce.announce(
-            self._engine.channels, message, clock=self._engine.clock
-        )
-        self.told.extend(sent)
-        return bool(sent) and all(delivery.problem is None for delivery in sent)
+        return self.planned.resumes or self.case.opened.id
 
 
 def _begins(opened: Incident) -> str:
     return f"Recovering the state of {opened.environment}"
-
-
-def _ends(ended: Incident) -> Message:
-    return announce.outcome(ended)
-
-
-AGAIN = "Running it again does no harm: it goes on where it stopped."

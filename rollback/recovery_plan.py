@@ -9,58 +9,44 @@ from datetime import timedelta
 
 from .backup_choice import Choice, Restoring, describe
 from .engine import Engine
-from .errors import LedgerUnreachable, RollbackError, SettingMissing, SharedOutage
+from .errors import RollbackError, SettingMissing, SharedOutage
 from .last_good import not_passed
-from .model import DeploymentVersion, HealthStatus, Incident, Outcome, Plan, Step
+from .model import DeploymentVersion, HealthStatus, Plan, Step
 from .ports import Keys, Restores
+from .recovery_history import PART, RESTORE, Ask, Earlier, History
+from .release_left import release_left
 from .schema import Backup
 from .targets.state import require_prefixes
-from .track import KEPT
 
 __all__ = ["PART", "Ask", "Planner", "RecoveryPlan"]
 
-PART = "state"
+BACKUP = "backup"
 GOOD = "the last known good state"
-# After that, what was cut short is history, and a recovery begins anew.
-RESUMED_WITHIN = timedelta(hours=24)
 BACKUP_IS_NEW = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What somebody wants to be done. `backup` names one; `anew` resumes nothing."""
-
-    reason: str
-    with_database: bool = False
-    backup: str | None = None
-    swap: bool = False
-    redeploy: bool = False
-    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPlan:
     """The steps, and what each of them will do now. `resumes` names the first run.
 
-    `safe` is the backup that an earlier run has taken. `notes` are warnings.
+    `last` is the last recovery that was known, `safe` the backup that an earlier run
+    has taken. `notes` are warnings.
     """
 
     ask: Ask
     plan: Plan
     says: tuple[tuple[str, ...], ...]
     restoring: Restoring | None = None
+    last: str | None = None
     resumes: str | None = None
     safe: Backup | None = None
     notes: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """What a recovery that was cut short has left behind."""
-
-    token: str | None = None
-    safe: str | None = None
-    chosen: str | None = None
+    @property
+    def steps(self) -> Plan:
+        """What is done one after the other: the backup goes on beside it."""
+        after = [step for step in self.plan.steps if step.target != BACKUP]
+        return replace(self.plan, steps=tuple(after))
 
 
 @dataclass(slots=True)
@@ -105,7 +91,7 @@ class Planner:
     async def plan(self, ask: Ask) -> RecoveryPlan:
         """What would be done now; raises a `Refused` when it cannot be done safely."""
         require_prefixes(self.prefixes)
-        earlier, lines = await self._earlier(ask), _Lines()
+        earlier, lines = await self.history.earlier(ask), _Lines()
         safe = await self._backup(lines, earlier)
         goal = await self._goal(ask)
         last_good = "last-good", "let production serve what has passed", goal.says
@@ -129,51 +115,34 @@ class Planner:
             ),
             says=tuple(lines.says),
             restoring=restoring,
+            last=earlier.last,
             resumes=earlier.token,
             safe=safe,
             notes=tuple(lines.notes),
         )
 
-    async def _earlier(self, ask: Ask) -> _Earlier:
-        """The last recovery, if it was cut short and this is the same again."""
-        past = None if ask.anew else await self._cut_short()
-        if past is None:
-            return _Earlier()
-        said = {entry.event: entry.detail for entry in past.journal}
-        chosen = said.get("restore_from")
-        if bool(chosen) != ask.with_database or ask.backup not in (None, chosen):
-            return _Earlier()
-        return _Earlier(
-            token=said.get("resumes", past.id),
-            safe=said.get("backed_up"),
-            chosen=chosen,
+    @property
+    def history(self) -> History:
+        """The recoveries before this one."""
+        engine = self.engine
+        return History(
+            ledger=engine.ledger,
+            environment=engine.policy.environment,
+            clock=engine.clock,
+            notice=engine.notice,
         )
 
-    async def _cut_short(self) -> Incident | None:
-        try:
-            known = await self.engine.ledger.incidents(
-                self.engine.policy.environment, limit=KEPT
-            )
-        except LedgerUnreachable as error:
-            self.engine.notice(f"an earlier recovery is not known: {error.message}")
-            return None
-        past = next((one for one in known if one.part == PART), None)
-        if past is None or past.outcome in (Outcome.RESTORED, Outcome.REFUSED):
-            return None
-        old = self.engine.clock.now() - past.opened_at > RESUMED_WITHIN
-        return None if old else past
-
-    async def _backup(self, lines: _Lines, earlier: _Earlier) -> Backup | None:
+    async def _backup(self, lines: _Lines, earlier: Earlier) -> Backup | None:
         if self.engine.database is None or self.restores is None:
             lines.notes.append("no database is set: nothing is backed up")
             return None
         safe = None
         for known in await self.restores.backups() if earlier.safe else ():
             age = self.engine.clock.now() - known.taken_at
-            if known.name == earlier.safe and age < BACKUP_IS_NEW:
+            if known.path == earlier.safe and age < BACKUP_IS_NEW:
                 safe = known
-        taken = f"It is taken already: {safe.name}." if safe else BACKUP
-        lines.add("backup", "back up the database", [taken])
+        taken = f"It is taken already: {safe.name}." if safe else BESIDE
+        lines.add(BACKUP, "back up the database", [taken])
         return safe
 
     async def _goal(self, ask: Ask) -> _Goal:
@@ -205,12 +174,13 @@ class Planner:
         return await known.recorded(await known.live())
 
     async def _restoring(
-        self, ask: Ask, earlier: _Earlier, lines: _Lines, goal: _Goal
+        self, ask: Ask, earlier: Earlier, lines: _Lines, goal: _Goal
     ) -> Restoring | None:
         if not ask.with_database:
             return None
         if self.restores is None or self.engine.database is None:
             raise SettingMissing("DATABASE_URL", purpose="to restore it")
+        name = ask.backup or earlier.chosen
         choice = Choice(
             restores=self.restores,
             ledger=self.engine.ledger,
@@ -219,12 +189,13 @@ class Planner:
             swap=ask.swap,
             token=earlier.token,
             another=earlier.safe is None,
+            left=None if name else await release_left(self.engine),
         )
-        found = await choice.made(ask.backup or earlier.chosen, goal.release)
+        found = await choice.made(name, goal.release)
         lines.notes.extend(found.notes)
-        name = f"restore the database from {found.backup.name}"
+        does = f"restore the database from {found.backup.name}"
         says = describe(found, now=self.engine.clock.now())
-        lines.add("restore", name, says, found.backup.name)
+        lines.add(RESTORE, does, says, found.backup.name)
         return found
 
     async def _caches(self, lines: _Lines) -> None:
@@ -256,7 +227,10 @@ def _serves(release: DeploymentVersion) -> str:
     return (SERVES if passed else GONE_BACK_TO).format(release.deployment_id)
 
 
-BACKUP = "A new one of what is there now, verified before anything is restored."
+BESIDE = (
+    "A new one of what is there now, begun before anything else. The restore and a "
+    "change of the schema wait until it is verified, and nothing else does."
+)
 SERVES = "{} is live and has passed: nothing is to be done."
 GONE_BACK_TO = (
     "{} is what the last rollback went back to; whether it has passed is not known "

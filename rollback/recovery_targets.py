@@ -7,7 +7,8 @@ from .last_good import BackedUp, LastGood
 from .ports import Cache, Keys, Restores, Target
 from .recovery_plan import RecoveryPlan
 from .redeploy import Redeployed
-from .targets.state import Emptied, Purged, Restored, Safe
+from .targets.database.target import Backing
+from .targets.state import Emptied, Purged, Restored
 
 __all__ = ["RecoveryTargets"]
 
@@ -17,12 +18,12 @@ BEFORE_ROWS_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryTargets:
-    """Makes the targets of one run. `safe` is the backup, where there is a database."""
+    """Makes the targets of one run. `backing` is the backup that goes on beside it."""
 
     engine: Engine
     planned: RecoveryPlan
     token: str
-    safe: Safe | None
+    backing: Backing
     restores: Restores | None
     keys: Keys | None
     cache: Cache | None
@@ -31,7 +32,6 @@ class RecoveryTargets:
     def targets(self) -> dict[str, Target]:
         """Each of them by its name."""
         found: list[Target | None] = [
-            self.safe,
             self._last_good(),
             self._restored(),
             Emptied(self.keys, self.engine.notice) if self.keys else None,
@@ -46,18 +46,19 @@ class RecoveryTargets:
         if restoring and not restoring.done_at:
             policy = replace(engine.policy, restore_timeout_seconds=BEFORE_ROWS_SECONDS)
             engine = replace(engine, database=None, policy=policy)
-        elif engine.database and self.safe:
-            engine = replace(engine, database=BackedUp(engine.database, self.safe))
+        elif engine.database:
+            backed_up = BackedUp(engine.database, self.backing.verified)
+            engine = replace(engine, database=backed_up)
         return LastGood(engine=engine, token=self.token, notice=engine.notice)
 
     def _restored(self) -> Target | None:
         restoring = self.planned.restoring
-        if not (restoring and self.restores and self.safe):
+        if not (restoring and self.restores):
             return None
         return Restored(
             restores=self.restores,
             backup=restoring.backup,
-            safe=self.safe,
+            backing=self.backing,
             token=self.token,
             swap=restoring.swap,
             notice=self.engine.notice,

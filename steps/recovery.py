@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from pytest_bdd import given, parsers, when
 from redis import Redis
 
 from rollback.adapters.clock import SystemClock
+from rollback.adapters.postgres import PostgresLedger
+from rollback.model import HealthStatus
 from rollback.schema import Backup
 from rollback.targets.database.backup import Backups
+from stack.backends import Stack
 
-from .application import ByHand
+from .application import ByHand, put_on_record
 from .command import end
 
 PAGES = {f"page:{number}": f"as v2 has it, {number}" for number in range(1200)}
@@ -150,10 +154,24 @@ def two_suppliers(recovering: Recovering) -> None:
     recovering.signed_up = [recovering.sign_up(), recovering.sign_up()]
 
 
-@given("the database was backed up while all was well")
+@given("the database was backed up, and v2 went live after that")
 def backed_up(recovering: Recovering) -> None:
-    """As every night, and with every rollback."""
+    """As every night; the record of v2 tells that it is the later one."""
     recovering.backup = anyio.run(recovering.backups.take, "nightly", print)
+    anyio.run(put_on_record, recovering.by_hand.stack)
+
+
+@given("v2 is on record as passing")
+def v2_passed(recovering: Recovering) -> None:
+    """A gate saw nothing amiss with it."""
+    anyio.run(_pass_v2, recovering.by_hand.stack)
+
+
+async def _pass_v2(stack: Stack) -> None:
+    ledger = PostgresLedger(stack.environment["ROLLBACK_LEDGER_URL"])
+    now = datetime.now(UTC)
+    v2 = stack.deployments["v2"]
+    await ledger.set_health(v2, "production", HealthStatus.PASSING, now)
 
 
 @given("v2 has deleted every supplier, and one more has signed up since")

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import anyio
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -74,6 +75,18 @@ def told_of_losses(recovering: Recovering) -> None:
     taken = f"{backup.taken_at:%Y-%m-%d %H:%M:%S} UTC"
     assert f"What was written since {taken} will not be there any more." in said
     assert said.index("1 rows now") < said.index("step begins")
+
+
+@then("it is told that the backup is from before v2 went live")
+def told_of_choice(recovering: Recovering) -> None:
+    """Though a newer one was taken since, by the rollback."""
+    said, backup = recovering.by_hand.last.stderr, recovering.backup
+    assert backup
+    assert f"restore the database from {backup.name}" in said
+    v2 = recovering.by_hand.id("v2")
+    assert f"It is the newest one from before {v2} went live" in said
+    newer = [b for b in anyio.run(recovering.backups.known) if b.name != backup.name]
+    assert newer[-1].label.startswith("inc-")
 
 
 @then(parsers.parse("what was there before is kept, and named: {where:w}"))

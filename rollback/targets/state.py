@@ -1,9 +1,8 @@
-"""What state recovery does to the state: backup, restore, caches. One target each.
+"""What state recovery does to the state: restore, caches. One target each.
 
 A step names in `to_deployment` what it is about: a backup, or the prefix of keys.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from rollback.errors import (
@@ -14,23 +13,21 @@ from rollback.errors import (
     StepFailed,
 )
 from rollback.model import Step
-from rollback.ports import Cache, Database, Keys, Notice, Restores
+from rollback.ports import Cache, Keys, Notice, Restores
 from rollback.schema import Backup
+
+from .database.target import Backing
 
 __all__ = [
     "Emptied",
     "Purged",
     "Restored",
-    "Safe",
     "require_prefixes",
 ]
 
 # What is no cache, though it is in Redis beside them.
 KEYS = ("feature_flags", "feature_rollbacks")
 PREFIXES = ("requests:",)
-
-Journal = Callable[[str, str], Awaitable[None]]
-"""Writes an event and its detail."""
 
 
 def require_prefixes(prefixes: tuple[str, ...]) -> None:
@@ -51,47 +48,12 @@ def require_prefixes(prefixes: tuple[str, ...]) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class Safe:
-    """The backup of what is there now; `taken` where an earlier run has done it."""
-
-    database: Database
-    label: str
-    journal: Journal
-    notice: Notice
-    taken: Backup | None = None
-    name: str = "backup"
-
-    async def check(self, step: Step) -> bool:  # noqa: ARG002 - the port's
-        """Whether this recovery has taken it before."""
-        return self.taken is not None
-
-    async def apply(self, step: Step, *, reason: str) -> str:  # noqa: ARG002 - the port's
-        """Take and verify it."""
-        self.taken = await self.database.back_up(self.label, notice=self.notice)
-        await self.journal("backed_up", self.taken.name)
-        return f"the backup {self.taken.name} is taken"
-
-    async def verify(self, step: Step) -> str:  # noqa: ARG002 - the port's
-        """It was verified when it was taken."""
-        backup = self.required()
-        return f"{backup.path}, {backup.bytes} bytes, verified"
-
-    def required(self) -> Backup:
-        """The backup; raises `BackupFailed` where there is none."""
-        if self.taken is None or not self.taken.verified:
-            raise BackupFailed(
-                "What is there now could not be backed up: nothing is restored over it."
-            )
-        return self.taken
-
-
-@dataclass(slots=True, kw_only=True)
 class Restored:
     """A backup put back, once, whoever is killed: `token` is marked in the database."""
 
     restores: Restores
     backup: Backup
-    safe: Safe
+    backing: Backing
     token: str
     swap: bool
     notice: Notice
@@ -109,7 +71,7 @@ class Restored:
     async def apply(self, step: Step, *, reason: str) -> str:
         """Restore; it may have been committed though the answer was lost."""
         del reason
-        self.safe.required()
+        await self._require_safe()
         try:
             self._said = await self.restores.restore(
                 self.backup, token=self.token, swap=self.swap, notice=self.notice
@@ -119,6 +81,17 @@ class Restored:
                 raise
             self._said = f"{self.backup.name} is restored, though {error.message}"
         return self._said
+
+    async def _require_safe(self) -> None:
+        if not self.backing.ended.is_set():
+            self.notice("waiting for the backup of what is there now")
+        try:
+            await self.backing.verified()
+        except BackupFailed as error:
+            raise BackupFailed(
+                "What is there now could not be backed up: nothing is restored over "
+                f"it. {error.message}"
+            ) from error
 
     async def verify(self, step: Step) -> str:
         """The mark was set in the same transaction."""

@@ -16,6 +16,7 @@ from rollback.adapters.memory import (
 from rollback.errors import (
     AlreadyRollingBack,
     BackupFailed,
+    Refused,
     SchemaRefused,
     SettingsInvalid,
     UnknownBackup,
@@ -84,7 +85,8 @@ class Ruin:
         taken = await MemoryDatabase("1", clock=self.world.clock).back_up(
             name, notice=print
         )
-        taken = replace(taken, tables=GOOD, version=version)
+        before = taken.taken_at - timedelta(hours=1)
+        taken = replace(taken, tables=GOOD, version=version, taken_at=before)
         self.restores.known.insert(0, taken)
         await anyio.sleep(60)
         return taken
@@ -117,7 +119,6 @@ def test_without_the_database_all_else_is_put_right() -> None:
 
         assert ended.outcome is Outcome.RESTORED
         assert ruin.statuses(ended) == {
-            "backup": "done",
             "last-good": "done",
             "caches": "done",
             "edge": "done",
@@ -145,7 +146,119 @@ def test_with_the_database_the_last_good_backup_comes_back() -> None:
         assert ruin.restores.done == ["nightly"]
         assert ruin.restores.now == GOOD
         order = [step.target for step in ended.steps]
-        assert order == ["backup", "last-good", "restore", "caches", "edge"]
+        assert order == ["last-good", "restore", "caches", "edge"]
+
+    play(scene)
+
+
+def test_traffic_moves_while_the_backup_goes_on() -> None:
+    """Neither production nor the caches wait for ten minutes of a dump."""
+
+    async def scene(ruin: Ruin) -> None:
+        ruin.database.backup_seconds = 600
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ruin.recover, WITHOUT)
+            await anyio.sleep(120)
+            assert ruin.database.calls == ["back_up"], "it still goes on"
+            assert await ruin.world.live() == "dpl_v1"
+            assert ruin.keys.held == {"feature_flags", "queue"}
+
+        (_, ended) = await ruin.world.ledger.incidents("production", limit=2)
+        assert ended.outcome is Outcome.RESTORED
+        assert ended.backup is not None
+        assert ended.backup.verified
+
+    play(scene)
+
+
+def test_the_restore_waits_for_the_backup() -> None:
+    """And nothing is put back before it is verified."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        ruin.database.backup_seconds = 600
+        ruin.restores.on_restore = lambda _: ruin.database.calls.append("restored")
+
+        ended = await ruin.recover(WITH)
+
+        assert ended.outcome is Outcome.RESTORED
+        assert ruin.database.calls == ["back_up", "backed_up", "restored"]
+
+    play(scene)
+
+
+def test_a_rollback_before_it_leaves_the_good_backup_chosen() -> None:
+    """The usual night: the gate rolled back, and took a backup of the damage."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        undone = await ruin.recovery.engine.roll_back(reason="v2 deletes rows")
+        assert undone.backup is not None
+        await anyio.sleep(60)
+
+        planned = await ruin.recovery.plan(WITH)
+        ended = await ruin.recovery.carry_out(planned)
+
+        assert "newest one from before dpl_v2 went live" in str(planned.says)
+        assert ended.outcome is Outcome.RESTORED
+        assert ruin.restores.now == GOOD
+
+    play(scene)
+
+
+def test_a_backup_from_after_it_went_live_is_not_chosen() -> None:
+    """Also where the release was recorded once more since."""
+
+    async def scene(ruin: Ruin) -> None:
+        world = ruin.world
+        await ruin.backed_up()
+        await world.ledger.set_health(
+            "dpl_v2", "production", HealthStatus.FAILING, world.clock.now()
+        )
+        await anyio.sleep(60)
+        await ruin.database.back_up("nightly-of-v2", notice=print)
+        await anyio.sleep(60)
+        await world.engine.record("dpl_v2", git_sha="v2" * 20, migration="1")
+
+        planned = await ruin.recovery.plan(WITH)
+
+        assert planned.restoring is not None
+        assert planned.restoring.backup.name == "nightly"
+
+    play(scene)
+
+
+def test_where_no_release_is_left_a_backup_has_to_be_named() -> None:
+    """What passed may have spoilt it at any time: the newest ones are named."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        world = ruin.world
+        await world.ledger.set_health(
+            "dpl_v2", "production", HealthStatus.PASSING, world.clock.now()
+        )
+
+        with pytest.raises(UnknownBackup, match="not known") as refusal:
+            await ruin.recovery.plan(WITH)
+
+        assert "--backup" in refusal.value.mend
+        assert "nightly, taken 2025-12-31 23:00:02 UTC" in refusal.value.mend
+
+    play(scene)
+
+
+def test_without_a_backup_from_before_it_one_has_to_be_named() -> None:
+    """What was taken since is of the time of the bad release."""
+
+    async def scene(ruin: Ruin) -> None:
+        await anyio.sleep(60)
+        await ruin.database.back_up("late", notice=print)
+
+        with pytest.raises(UnknownBackup, match="from before dpl_v2 went") as refusal:
+            await ruin.recovery.plan(WITH)
+
+        assert "late-" in refusal.value.mend
 
     play(scene)
 
@@ -181,7 +294,7 @@ def test_what_is_live_and_has_passed_is_left_there() -> None:
             "dpl_v2", "production", HealthStatus.PASSING, world.clock.now()
         )
 
-        ended = await ruin.recover(WITH)
+        ended = await ruin.recover(replace(WITH, backup="nightly"))
 
         assert ended.outcome is Outcome.RESTORED
         assert ruin.statuses(ended)["last-good"] == "already"
@@ -246,27 +359,116 @@ def test_a_database_that_is_down_is_told_in_the_plan() -> None:
     play(scene)
 
 
-def test_a_step_that_fails_is_done_when_it_is_run_again() -> None:
+def test_a_restore_that_failed_is_done_when_it_is_run_again() -> None:
     """With the backup that was chosen first, and the one that was taken first."""
 
     async def scene(ruin: Ruin) -> None:
         await ruin.backed_up()
-        ruin.cache.down = "no answer"
+        ruin.restores.breaks = "the disk is full"
         first = await ruin.recover(WITH)
         assert first.outcome is Outcome.ESCALATED
-        ruin.cache.down = None
+        ruin.restores.breaks = None
 
         second = await ruin.recover(WITH)
 
         assert second.outcome is Outcome.RESTORED
         assert ruin.restores.done == ["nightly"]
+        assert list(ruin.restores.marks) == [first.id]
+        assert ruin.database.calls.count("back_up") == 1
         assert ruin.statuses(second) == {
-            "backup": "already",
             "last-good": "already",
-            "restore": "already",
+            "restore": "done",
             "caches": "already",
             "edge": "done",
         }
+
+    play(scene)
+
+
+def test_what_has_ended_and_restored_is_not_taken_for_cut_short() -> None:
+    """A new disaster an hour later: neither left out nor done again unasked."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        ruin.world.flows_fail = True
+        first = await ruin.recover(WITH)
+        assert first.outcome is Outcome.ESCALATED
+        ruin.world.flows_fail = False
+        await anyio.sleep(3600)
+        ruin.restores.now = BAD
+
+        with pytest.raises(Refused, match=f"{first.id} has ended") as refusal:
+            await ruin.recovery.plan(WITH)
+        assert "--anew" in refusal.value.mend
+        assert ruin.restores.now == BAD
+
+        ended = await ruin.recover(replace(WITH, anew=True))
+        assert ended.outcome is Outcome.RESTORED
+        assert ruin.restores.now == GOOD
+
+    play(scene)
+
+
+def test_what_failed_beside_a_restore_is_done_without_it() -> None:
+    """The rows that came since are not put aside for the sake of a cache."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        ruin.cache.down = "no answer"
+        await ruin.recover(WITH)
+        ruin.cache.down = None
+
+        with pytest.raises(Refused, match="no answer"):
+            await ruin.recovery.plan(WITH)
+        ended = await ruin.recover(WITHOUT)
+
+        assert ended.outcome is Outcome.RESTORED
+        assert ruin.statuses(ended)["edge"] == "done"
+        assert ruin.restores.done == ["nightly"]
+
+    play(scene)
+
+
+def test_two_prompts_restore_once() -> None:
+    """What the second one said yes to is not what is there any more."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        one, two = await ruin.recovery.plan(WITH), await ruin.recovery.plan(WITH)
+        first = await ruin.recovery.carry_out(one)
+        ruin.restores.now = (TableRows(table="couples", rows=3),)
+
+        with pytest.raises(Refused, match=f"{first.id}, was at it"):
+            await ruin.recovery.carry_out(two)
+
+        assert ruin.restores.done == ["nightly"]
+        known = await ruin.world.ledger.incidents("production", limit=9)
+        assert all(one.outcome is not None for one in known)
+
+    play(scene)
+
+
+def test_a_second_prompt_that_waited_for_the_first_restores_nothing() -> None:
+    """It saw the first one under way, and finds that it has ended well."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up()
+        ruin.database.backup_seconds = 10
+        ended = anyio.Event()
+
+        async def first() -> None:
+            await ruin.recover(WITH)
+            ended.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await anyio.sleep(5)
+            planned = await ruin.recovery.plan(WITH)
+            assert planned.resumes
+            with pytest.raises(Refused, match="was at it since"):
+                await ruin.recovery.carry_out(planned)
+            assert ended.is_set()
+        assert ruin.restores.done == ["nightly"]
 
     play(scene)
 
@@ -476,7 +678,6 @@ def test_a_ledger_that_is_down_keeps_nothing_from_being_put_right() -> None:
         assert await ruin.world.live() == "dpl_v1"
         assert ended.outcome is Outcome.RESTORED
         assert ruin.statuses(ended) == {
-            "backup": "done",
             "last-good": "done",
             "caches": "done",
             "edge": "done",

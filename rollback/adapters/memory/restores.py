@@ -16,8 +16,8 @@ class MemoryRestores:
     `known` are the backups, newest first, and `now` the tables as they are. While
     `down` is set, what concerns the database raises `DatabaseUnreachable` with it.
     Backups named in `damaged` do not check; `refusal` is what keeps any from being
-    restored. `done` has what was restored, in order, and `marks` when, by token;
-    `on_restore` is called with each.
+    restored, and `breaks` what a restore breaks off with. `done` has what was restored,
+    in order, and `marks` when, by token; `on_restore` is called with each.
     """
 
     def __init__(self, *, clock: Clock) -> None:
@@ -27,6 +27,7 @@ class MemoryRestores:
         self.down: str | None = None
         self.damaged: set[str] = set()
         self.refusal: str | None = None
+        self.breaks: str | None = None
         self.done: list[str] = []
         self.marks: dict[str, datetime] = {}
         self.on_restore: Callable[[Backup], None] = lambda _: None
@@ -70,6 +71,8 @@ class MemoryRestores:
         """Have the backup's tables, once for each token."""
         await self._reach()
         notice(f"restoring {backup.name}")
+        if self.breaks:
+            raise BackupFailed(self.breaks)
         if token in self.marks:
             raise BackupFailed(f"{token} has restored already.")
         self.marks[token] = self.clock.now()
