@@ -151,6 +151,20 @@ async def test_two_histories_are_named(database: str) -> None:
         await read(database)
 
 
+async def test_a_platform_s_own_history_is_nobody_else_s(database: str) -> None:
+    """What a platform has applied to its own schemas is passed over."""
+    run(
+        database,
+        SUPABASE,
+        "CREATE SCHEMA auth",
+        "CREATE TABLE auth.schema_migrations (version text)",
+        "INSERT INTO auth.schema_migrations VALUES ('00')",
+    )
+    assert (await read(database, "public", "auth")).schema == "supabase_migrations"
+    run(database, "DROP SCHEMA supabase_migrations CASCADE")
+    assert (await read(database, "auth")).schema == "auth"
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

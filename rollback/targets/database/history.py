@@ -12,6 +12,8 @@ __all__ = ["History", "in_order", "read_history", "remove"]
 
 TABLE = "schema_migrations"
 SUPABASE = "supabase_migrations"
+# Schemas in which a platform keeps the history of its own migrations.
+PLATFORM = frozenset({"_realtime", "auth", "realtime", "storage", "supabase_functions"})
 
 _TABLES = """
 SELECT n.nspname AS schema, c.oid::int8 AS oid
@@ -154,6 +156,7 @@ async def _find(connection: Connection, schemas: tuple[str, ...]) -> _Table:
     ]
     if len(tables) > 1:  # one without rows is a leftover
         tables = [table for table in tables if table.rows] or tables
+        tables = [table for table in tables if table.schema not in PLATFORM] or tables
     if not tables:
         looked = ", ".join(f"{schema}.{TABLE}" for schema in schemas)
         raise SchemaRefused(
