@@ -106,6 +106,13 @@ async def test_a_commit_in_a_body_is_caught_when_it_runs(shop: Shop) -> None:
     assert "invalid transaction termination" in await refusal(shop)
 
 
+async def test_a_script_is_tried_as_it_will_be_run(shop: Shop) -> None:
+    """What each statement can do by itself, and the whole script cannot, is refused."""
+    shop.write(v3="SELECT * INTO kept FROM lines;")
+    assert "rollback_003.sql fails on a copy" in await refusal(shop)
+    assert "when it is run whole, as a rollback runs it: EXECUTE" in await refusal(shop)
+
+
 async def test_a_script_may_not_change_the_history(shop: Shop) -> None:
     """The versions are taken out by the rollback itself."""
     shop.write(v3="DELETE FROM schema_migrations WHERE version = '003'")

@@ -91,3 +91,15 @@ async def test_another_schema_than_recorded_is_refused(shop: PostgresDatabase) -
     wrong = replace(plan, fingerprint=Fingerprint(lines=("table public.other",)))
     with pytest.raises(NotAsPlanned, match="rehearsal"):
         await shop.rehearse(wrong, backup, notice=ignored)
+
+
+async def test_a_statement_that_hits_no_row_is_no_difference(
+    shop: PostgresDatabase,
+) -> None:
+    """What the plan says may be written, and is not, does not fail the rehearsal."""
+    script = shop.rules.migrations / "rollback_002.sql"
+    script.write_text("UPDATE guests SET name = 'x' WHERE id < 0; DELETE FROM visits;")
+    plan, backup = await prepared(shop)
+    told: list[str] = []
+    await shop.rehearse(plan, backup, notice=told.append)
+    assert told[-1].startswith("rehearsed: ")

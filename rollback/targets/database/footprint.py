@@ -45,7 +45,7 @@ async def footprint(connection: Connection, trial: Trial, now: Survey) -> Footpr
         written=_written(trial),
         locks=await _locks(connection, trial, places),
         stall_seconds=seconds(work(trial, places, lost, counts, sizes)),
-        notes=tuple(remarks(trial, lost, counts, sizes)),
+        notes=tuple(remarks(trial, lost, counts, sizes, now)),
     )
 
 

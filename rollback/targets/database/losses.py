@@ -8,7 +8,7 @@ from .catalogue import Catalogue, Fact, destroyed
 from .survey import Wanted
 from .trial import Effect, Trial
 
-__all__ = ["Loss", "Places", "losses"]
+__all__ = ["Loss", "Places", "losses", "outsiders"]
 
 _GENERATED = re.compile(r" (stored|virtual) as \(")
 
@@ -79,6 +79,21 @@ def losses(trial: Trial, places: Places) -> Iterator[Loss]:
             counted = now if one.how == "truncated" else None
             wanted = _wanted(counted, places.production) if counted else None
             yield _loss(effect, one.how, fact.object, now, wanted)
+
+
+def outsiders(effect: Effect, first: Catalogue) -> Iterator[str]:
+    """What of other schemas, for which the copy has stand-ins, the script changed."""
+    known = {fact.identity: fact for fact in first.facts if fact.elsewhere}
+    for identity, fact in known.items():
+        now = effect.after.by_identity.get(identity)
+        if now is None or (now.object, now.shape) != (fact.object, fact.shape):
+            yield fact.object
+    for fact in effect.after.facts:
+        if fact.elsewhere and fact.identity not in known and fact.parent in known:
+            yield fact.object
+    for one in effect.written:
+        if one.identity in known:
+            yield known[one.identity].object
 
 
 def _loss(

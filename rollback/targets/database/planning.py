@@ -16,6 +16,7 @@ from rollback.transactions import Connection, Database
 from .complaints import speaking
 from .footprint import Footprint, footprint
 from .history import History, in_order
+from .losses import outsiders
 from .scripts import load
 from .survey import Survey, exclusive, survey
 from .trial import Trial, try_scripts
@@ -70,6 +71,7 @@ async def make_plan(
     trial = await _try(planning, scripts, now)
     recorded = records[to].fingerprint if to in records else None
     _check_history(trial, now.history)
+    _check_outsiders(trial)
     _compare(now, trial, recorded, to)
     found = await _ask(database, lambda c: footprint(c, trial, now))
     _check_stall(found, planning.stall_limit_seconds, accept)
@@ -207,6 +209,8 @@ async def _try(planning: Planning, scripts: tuple[Script, ...], now: Survey) -> 
             schemas=planning.schemas,
             search_path=now.search_path,
             seconds=planning.timeout_seconds,
+            begun=now.begun,
+            ended=now.ended,
         )
 
 
@@ -241,6 +245,17 @@ def _check_history(trial: Trial, history: History) -> None:
                 f"{effect.script.path.name} changes {history.name}, where the rollback "
                 "itself takes its version out.",
                 mend="Take that statement out of the script.",
+            )
+
+
+def _check_outsiders(trial: Trial) -> None:
+    """What a script does to a stand-in says nothing of what it does on production."""
+    for effect in trial.effects:
+        if names := sorted(set(outsiders(effect, trial.first))):
+            raise SchemaRefused(
+                f"{effect.script.path.name} changes {_some(tuple(names))}, outside of "
+                "the schemas that are rolled back.",
+                mend="Name that schema in ROLLBACK_SCHEMAS, or do it by hand.",
             )
 
 

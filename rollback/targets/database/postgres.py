@@ -117,6 +117,7 @@ class PostgresDatabase:
             self.backups,
             backup,
             plan,
+            source_url=self.url,
             scratch_url=self.scratch_url,
             programs=await self._programs(),
             schemas=self.rules.schemas,
@@ -138,6 +139,7 @@ class PostgresDatabase:
             schemas=self.rules.schemas,
             notice=notice,
             clock=self.clock,
+            stall_limit_seconds=self.rules.stall_limit_seconds,
         )
 
     async def refill(self, version: str, *, notice: Notice) -> Refilled:

@@ -11,6 +11,7 @@ __all__ = [
     "Relations",
     "Written",
     "read_relations",
+    "read_server",
     "set_probe",
     "take_locks",
     "take_shared",
@@ -18,10 +19,12 @@ __all__ = [
 ]
 
 # A trigger for each statement fires on an empty table too. It fires always, so that
-# `session_replication_role` does not silence it.
+# `session_replication_role` does not silence it. A publication FOR ALL TABLES takes no
+# DELETE from a table whose rows it cannot name.
 _PROBE = b"""
 CREATE SCHEMA IF NOT EXISTS rollback;
 CREATE TABLE rollback.written (relation oid, operation text);
+ALTER TABLE rollback.written REPLICA IDENTITY FULL;
 CREATE FUNCTION rollback.note_write() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog AS $note$
 BEGIN
@@ -72,6 +75,7 @@ SELECT DISTINCT relation::regclass::text AS name
        'pg_db_role_setting', 'pg_tablespace', 'pg_parameter_acl', 'pg_subscription')
  ORDER BY 1
 """
+_SERVER = b"SELECT extract(epoch FROM pg_postmaster_start_time())::text AS server"
 
 MODES = {
     "AccessShare": "ACCESS SHARE",
@@ -163,6 +167,13 @@ async def read_relations(connection: Connection) -> Relations:
         ),
         handed=handed,
     )
+
+
+async def read_server(connection: Connection) -> str:
+    """The same for all databases of one server, and for those of no other."""
+    cursor = await connection.execute(_SERVER)
+    row = await cursor.fetchone()
+    return str(row["server"]) if row else ""
 
 
 async def take_written(connection: Connection) -> tuple[Written, ...]:

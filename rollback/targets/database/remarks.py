@@ -8,7 +8,7 @@ from .catalogue import changed, moved
 from .losses import Loss
 from .scripts import statements
 from .stalls import Counts
-from .survey import Sizes
+from .survey import Sizes, Survey
 from .trial import Trial
 
 __all__ = ["remarks"]
@@ -18,13 +18,23 @@ _CANNOT_SEE = frozenset({"DO", "CALL"})
 
 
 def remarks(
-    trial: Trial, lost: Sequence[Loss], counts: Counts, sizes: Sizes
+    trial: Trial, lost: Sequence[Loss], counts: Counts, sizes: Sizes, now: Survey
 ) -> Iterator[str]:
     """What could not be seen or counted, and what is made differently."""
     for effect in trial.effects:
         yield from _on_script(effect.script)
     for one in lost:
         yield from _on_rows(one, counts, sizes)
+    if now.outside:
+        yield (
+            f"The schemas lead to {', '.join(now.outside[:SHOWN])} outside of them: "
+            "the copy has a stand-in for each."
+        )
+    if trial.server == now.server:
+        yield (
+            "The copy was on production's own server: ROLLBACK_SCRATCH_URL can name "
+            "another one."
+        )
     if trial.shared:
         yield (
             f"The scripts change {', '.join(trial.shared)}, which all databases of the "

@@ -17,6 +17,7 @@ from rollback.transactions import Connection, Database, shielded
 
 from .manifests import in_thread
 from .programs import Programs
+from .standins import make_stand_ins, read_aside, read_outside
 from .surroundings import ensure_extensions, ensure_publications, surroundings
 
 __all__ = ["copy_schema", "own_entries", "quoted", "require_room", "scratch"]
@@ -82,12 +83,14 @@ async def copy_schema(
     wanted = tuple(dict.fromkeys((*schemas, *(history[:1] if history else ()))))
     with _in_words(source):
         around = await source.transaction(lambda c: surroundings(c, wanted))
+        outside = await source.transaction(lambda c: read_outside(c, wanted))
     with TemporaryDirectory(prefix="rollback-") as folder:
         dumps = [await _dump_schemas(programs, source_url, Path(folder), wanted)]
         if history:
             dumps.append(await _dump_rows(programs, source_url, Path(folder), *history))
         with _in_words(target):
             await target.transaction(lambda c: ensure_extensions(c, around))
+            await target.transaction(lambda c: make_stand_ins(c, outside))
         for dump in dumps:
             entries = await own_entries(programs, dump, target_url, Path(folder))
             await programs.run(
@@ -150,18 +153,22 @@ async def own_entries(programs: Programs, dump: Path, url: str, place: Path) -> 
     A platform's own roles have default privileges in the application's schemas: one
     such entry would end the whole restore. The schema public is as initdb has made it,
     and a dump has only what differs from that: made anew it would have no grants.
+    The keys that lead to stand-ins are put aside until those have their rows.
     """
     said = bytearray()
     await programs.run("pg_restore", "--list", str(dump), take=said.extend)
     database = Database(url, statement_timeout_seconds=SECONDS)
     with _in_words(database):
         roles = await database.transaction(_own_roles)
+        aside = await database.transaction(read_aside)
     ends = tuple(f" {role}" for role in roles)
+    keys = tuple(f"FK CONSTRAINT {entry} " for entry in aside)
     lines = [
         line
         for line in said.decode(errors="surrogateescape").splitlines()
         if line.split(" ")[3:6] != ["SCHEMA", "-", "public"]
         and (line.split(" ")[3:5] != ["DEFAULT", "ACL"] or line.endswith(ends))
+        and not " ".join(line.split(" ")[3:]).startswith(keys)
     ]
     listed = place / f"{dump.name}.entries"
     text = "\n".join([*lines, ""]).encode(errors="surrogateescape")

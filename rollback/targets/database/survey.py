@@ -11,6 +11,7 @@ from rollback.transactions import Connection
 
 from .catalogue import Catalogue, read_catalogue
 from .history import History, read_history
+from .standins import read_referred
 
 __all__ = [
     "Sizes",
@@ -29,7 +30,13 @@ LOCK_SECONDS = 2
 
 _SESSION = """
 SELECT current_setting('search_path') AS search_path,
-       current_setting('standard_conforming_strings') = 'on' AS standard
+       current_setting('standard_conforming_strings') = 'on' AS standard,
+       extract(epoch FROM pg_postmaster_start_time())::text AS server,
+       to_regclass('rollback.statements') IS NOT NULL AS journal
+"""
+_JOURNAL = b"""
+SELECT version, script_sha256, number, ended_at IS NOT NULL AS ended
+  FROM rollback.statements
 """
 _SIZES = """
 SELECT 'pg_class:' || oid AS identity, pg_table_size(oid) AS bytes,
@@ -71,6 +78,10 @@ SELECT 'pg_class:' || l.relation AS identity, coalesce(l.pid, 0) AS pid,
 """
 
 
+Place = tuple[str, str, int]
+"""A statement of a script: the version, the script's hash, and its number there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A table's rows, or its column's values that are not null; names are quoted.
@@ -85,12 +96,21 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Production as it is, before anything is tried."""
+    """Production as it is, before anything is tried.
+
+    `server` is the same for all databases of one server. `begun` and `ended` are the
+    statements that an earlier run has begun, and those that it has done. `outside` is
+    what the schemas lead to in others.
+    """
 
     history: History
     catalogue: Catalogue
     search_path: str
     standard_strings: bool
+    server: str = ""
+    begun: frozenset[Place] = frozenset()
+    ended: frozenset[Place] = frozenset()
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +130,20 @@ async def survey(connection: Connection, schemas: Sequence[str]) -> Survey:
     """Read the history, the catalogue, and what scripts depend on."""
     await _read_only(connection)
     row = await (await connection.execute(_SESSION)).fetchone()
+    facts = row or {}
+    history = await read_history(connection, schemas)
+    journal = []
+    if facts["journal"]:
+        journal = await (await connection.execute(_JOURNAL)).fetchall()
     return Survey(
-        history=await read_history(connection, schemas),
+        history=history,
         catalogue=await read_catalogue(connection, schemas),
-        search_path=str(row["search_path"]) if row else "",
-        standard_strings=bool(row and row["standard"]),
+        search_path=str(facts["search_path"]),
+        standard_strings=bool(facts["standard"]),
+        server=str(facts["server"]),
+        begun=frozenset(_place(one) for one in journal),
+        ended=frozenset(_place(one) for one in journal if one["ended"]),
+        outside=await read_referred(connection, (*schemas, history.schema)),
     )
 
 
@@ -166,6 +195,10 @@ async def exclusive(connection: Connection) -> tuple[str, ...]:
         f"holds {row['name']}"
         for row in rows
     )
+
+
+def _place(row: Mapping[str, object]) -> Place:
+    return str(row["version"]), str(row["script_sha256"]), int(str(row["number"]))
 
 
 async def _read_only(connection: Connection) -> None:

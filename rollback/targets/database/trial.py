@@ -9,27 +9,41 @@ on production, the rollback there is not as planned, and nothing of it is commit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from psycopg import Error
-from psycopg.pq import TransactionStatus
+from psycopg import Error, sql
+from psycopg.errors import (
+    DuplicateObject,
+    DuplicateTable,
+    QueryCanceled,
+    UndefinedObject,
+    UndefinedTable,
+)
 
 from rollback.errors import DatabaseUnreachable, SchemaRefused
 from rollback.schema import Script
 from rollback.transactions import Connection, Database, shielded
 
 from .catalogue import Catalogue, read_catalogue
+from .copied import as_a_whole, execute, keep_to_the_copy, run_statements
 from .probe import (
     MODES,
     Relations,
     Written,
     read_relations,
+    read_server,
     set_probe,
     take_locks,
     take_shared,
     take_written,
 )
-from .scripts import Statement, encoded, needs_no_transaction, statements
+from .running import footing, run
+from .scripts import needs_no_transaction, statements
+from .survey import Place
 
 __all__ = ["Effect", "Trial", "try_scripts"]
+
+LOCK_MILLISECONDS = 5000  # nobody else is in the copy
+# What a statement says that was done before anybody could write so down.
+DONE_ALREADY = (DuplicateObject, DuplicateTable, UndefinedObject, UndefinedTable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +60,15 @@ class Effect:
 class Trial:
     """What all scripts did; locks and rewritten tables by the table's identity.
 
-    `shared` are the catalogues of the whole server that they write.
+    `shared` are the catalogues of the whole server that they write, and `server` is
+    the same for all databases of one.
     """
 
     effects: tuple[Effect, ...]
     locks: tuple[tuple[str, str], ...]
     rewritten: tuple[str, ...]
     shared: tuple[str, ...]
+    server: str = ""
 
     @property
     def first(self) -> Catalogue:
@@ -72,11 +88,14 @@ async def try_scripts(
     schemas: Sequence[str],
     search_path: str,
     seconds: float,
+    begun: frozenset[Place] = frozenset(),
+    ended: frozenset[Place] = frozenset(),
 ) -> Trial:
     """Run the scripts on the copy at `url`, which has to be thrown away after.
 
     In one transaction, unless one of them says that it cannot be in one; then each is
-    in its own, and the statements of that one in none.
+    in its own, and the statements of that one in none: without those that an earlier
+    run on production has `ended`. Of one that it has only `begun` nobody knows.
 
     Raises:
         SchemaRefused: a script fails, or ends the transaction.
@@ -84,9 +103,9 @@ async def try_scripts(
 
     """
     database = Database(url, statement_timeout_seconds=seconds)
-    run = _Run(scripts, schemas, search_path, seconds)
+    run = _Run(scripts, schemas, search_path, seconds, begun, ended)
     try:
-        await database.transaction(set_probe)
+        await database.transaction(run.prepare)
         if all(script.transactional for script in scripts):
             return await database.transaction(run.together)
         async with database.session() as connection:
@@ -106,6 +125,19 @@ class _Run:
     schemas: Sequence[str]
     search_path: str
     seconds: float
+    begun: frozenset[Place]
+    ended: frozenset[Place]
+
+    async def prepare(self, connection: Connection) -> None:
+        """Set the probe, and production's path for whoever resets his settings."""
+        await set_probe(connection)
+        await connection.execute(
+            "SELECT set_config('search_path', %s, true)", [self.search_path]
+        )
+        name = sql.Identifier(connection.info.dbname)
+        await connection.execute(
+            sql.SQL("ALTER DATABASE {} SET search_path FROM CURRENT").format(name)
+        )
 
     async def together(self, connection: Connection) -> Trial:
         """All in this transaction, of which nothing is to stay.
@@ -116,12 +148,11 @@ class _Run:
             seen = _Seen(await read_relations(connection))
             catalogue = await self._catalogue(connection)
             for script in self.scripts:
-                await self._settle(connection, local=True)
-                await _in_transaction(connection, script)
+                await self._whole(connection, script, local=True)
                 catalogue = await self._see(connection, script, catalogue, seen)
             seen.lock(await take_locks(connection))
             shared = await take_shared(connection)
-            return seen.trial(await read_relations(connection), shared)
+            return await seen.trial(connection, shared)
 
     async def apart(self, connection: Connection) -> Trial:
         """Each in a transaction of its own, or its statements in none."""
@@ -132,15 +163,51 @@ class _Run:
             await self._settle(connection, local=False)
             if script.transactional:
                 async with connection.transaction():
-                    await _in_transaction(connection, script)
-                    await _keep_to_the_copy(connection, script)
+                    await self._whole(connection, script, local=False)
+                    await keep_to_the_copy(connection, script)
                     seen.lock(await take_locks(connection))
             else:
-                await _one_by_one(connection, script, seen)
+                await self._one_by_one(connection, script, seen)
             async with connection.transaction():
                 catalogue = await self._see(connection, script, catalogue, seen)
         async with connection.transaction():
-            return seen.trial(await read_relations(connection), ())
+            return await seen.trial(connection, ())
+
+    async def _whole(
+        self, connection: Connection, script: Script, *, local: bool
+    ) -> None:
+        """As production runs it; by its statements only to find one that fails."""
+        await self._settle(connection, local=local)
+        ground = await footing(connection, lock_timeout_ms=LOCK_MILLISECONDS)
+        try:
+            async with connection.transaction():
+                await run(connection, script, ground)
+        except (SchemaRefused, UnicodeEncodeError) as error:
+            await self._settle(connection, local=local)
+            if not isinstance(error.__cause__, QueryCanceled):
+                await run_statements(connection, script)
+            raise as_a_whole(script, error) from error
+
+    async def _one_by_one(
+        self, connection: Connection, script: Script, seen: "_Seen"
+    ) -> None:
+        """Only what cannot be in a transaction is in none: the rest can be seen."""
+        for number, statement in enumerate(statements(script.text), 1):
+            place = script.version, script.sha256, number
+            if place in self.ended:
+                continue
+            if needs_no_transaction(statement):
+                try:
+                    await execute(connection, script, statement)
+                except SchemaRefused as error:
+                    known = place in self.begun
+                    if not (known and isinstance(error.__cause__, DONE_ALREADY)):
+                        raise
+                continue
+            async with connection.transaction():
+                await execute(connection, script, statement)
+                await keep_to_the_copy(connection, script)
+                seen.lock(await take_locks(connection))
 
     async def _settle(self, connection: Connection, *, local: bool) -> None:
         """No script finds what the one before has set, and each finds production's."""
@@ -189,83 +256,13 @@ class _Seen:
             known = self.locks.get(identity, order[0])
             self.locks[identity] = max(known, mode, key=order.index)
 
-    def trial(self, after: Relations, shared: tuple[str, ...]) -> Trial:
+    async def trial(self, connection: Connection, shared: tuple[str, ...]) -> Trial:
         """All of it."""
+        after = await read_relations(connection)
         return Trial(
             effects=tuple(self.effects),
             locks=tuple(sorted(self.locks.items())),
             rewritten=self.relations.rewritten(after),
             shared=shared,
+            server=await read_server(connection),
         )
-
-
-async def _one_by_one(connection: Connection, script: Script, seen: _Seen) -> None:
-    """Only what cannot be in a transaction is in none: so that the rest can be seen."""
-    for statement in statements(script.text):
-        if needs_no_transaction(statement):
-            await _execute(connection, script, statement)
-            continue
-        async with connection.transaction():
-            await _execute(connection, script, statement)
-            await _keep_to_the_copy(connection, script)
-            seen.lock(await take_locks(connection))
-
-
-async def _keep_to_the_copy(connection: Connection, script: Script) -> None:
-    if shared := await take_shared(connection):
-        raise SchemaRefused(
-            f"{script.path.name} changes {', '.join(shared)}, which the whole server "
-            "shares: that cannot be tried without a transaction around all scripts.",
-            mend="Take that out of the script, and do it by hand.",
-        )
-
-
-async def _in_transaction(connection: Connection, script: Script) -> None:
-    """Raises when the script has ended the transaction, or begun another one."""
-    before = await _number(connection)
-    await _run(connection, script)
-    inside = connection.info.transaction_status == TransactionStatus.INTRANS
-    if not inside or await _number(connection) != before:
-        raise SchemaRefused(
-            f"{script.path.name} ends the transaction that it runs in.",
-            mend="Take its COMMIT or ROLLBACK out: the transaction is the rollback's.",
-        )
-
-
-async def _number(connection: Connection) -> str:
-    cursor = await connection.execute("SELECT pg_current_xact_id()::text AS number")
-    row = await cursor.fetchone()
-    return str(row["number"]) if row else ""
-
-
-async def _run(connection: Connection, script: Script) -> None:
-    """Statement by statement, so that one that fails can be named by its line."""
-    for statement in statements(script.text):
-        await _execute(connection, script, statement)
-
-
-async def _execute(
-    connection: Connection, script: Script, statement: Statement
-) -> None:
-    try:
-        await connection.execute(encoded(statement.text, connection))
-    except UnicodeEncodeError as error:
-        raise SchemaRefused(
-            f"{script.path.name}:{statement.line} holds what the database's encoding "
-            f"has no letter for: {error.object[error.start]!r}."
-        ) from error
-    except Error as error:
-        if connection.closed:
-            raise
-        raise _failed(script, statement, error) from error
-
-
-def _failed(script: Script, statement: Statement, error: Error) -> SchemaRefused:
-    line, place = statement.line, error.diag.statement_position
-    if place is not None:
-        line += statement.text.count("\n", 0, int(place) - 1)
-    said = error.diag.message_primary or str(error).strip().partition("\n")[0]
-    return SchemaRefused(
-        f"{script.path.name}:{line} fails on a copy of the schema: {said}.",
-        mend="Mend the script; production was not touched.",
-    )
