@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .compatibility import breaks
 from .errors import BackupFailed, DatabaseUnreachable, SchemaRefused, UnknownBackup
 from .model import DeploymentVersion
 from .ports import Ledger, Notice, Restores
 from .release_left import Left
 from .schema import Backup
-from .track import KEPT
 
 __all__ = ["Choice", "Loss", "Restoring", "describe"]
 
+LOOKED_AT = 1000  # releases
 NAMED = 5  # how many backups are named to somebody who has to choose
 LONG_MINUTES, LONG_HOURS = 120, 48
 
@@ -52,7 +53,8 @@ class Choice:
     """Chooses the backup: the newest from before the release that is `left` went live.
 
     `token` names the run that is resumed, where one is; `another` tells that a backup
-    of now is still to be taken.
+    of now is still to be taken. `applied` are the versions of the schema as it is,
+    oldest first, where they are known.
     """
 
     restores: Restores
@@ -63,6 +65,7 @@ class Choice:
     token: str | None
     another: bool
     left: Left | None
+    applied: tuple[str, ...] = ()
 
     async def made(
         self, name: str | None, release: DeploymentVersion | None
@@ -126,7 +129,7 @@ class Choice:
         if backup.version == wanted:
             return ()
         name = release.deployment_id
-        if not _newer(backup.version, wanted):
+        if not self._is_after(backup.version, wanted):
             raise SchemaRefused(
                 f"{backup.name} has the schema {backup.version}, and {name}, which "
                 f"will be live, needs {wanted}.",
@@ -142,14 +145,29 @@ class Choice:
         newer = f"{backup.version}, newer than the {wanted} of {name}"
         return (f"the backup has the schema {newer}; no break is recorded between",)
 
+    def _is_after(self, version: str, wanted: str) -> bool:
+        """By what is applied; where that has no such version, by their numbers."""
+        until = self._until(version)
+        return wanted in until if until else _newer(version, wanted)
+
     async def _breaks(self, since: str, until: str) -> bool:
-        """Whether a release after the one, up to the other, was recorded as a break."""
+        """Whether what ran on the one is known not to run on the other."""
+        releases = await self.ledger.history(self.environment, limit=LOOKED_AT)
+        applied = self._until(until)
+        if applied:
+            return bool(breaks(releases, applied, since))
         return any(
             release.backward_compatible is False
             and _newer(release.db_migration_version, since)
             and not _newer(release.db_migration_version, until)
-            for release in await self.ledger.history(self.environment, limit=KEPT)
+            for release in releases
         )
+
+    def _until(self, version: str) -> tuple[str, ...]:
+        """What is applied up to a version; nothing where that one is not."""
+        if version not in self.applied:
+            return ()
+        return self.applied[: self.applied.index(version) + 1]
 
     async def _require_way(self, backup: Backup) -> None:
         obstacle = await self.restores.obstacle(
@@ -233,8 +251,8 @@ def _age(now: datetime, then: datetime) -> str:
 
 
 UNKNOWN = (
-    "Which release has spoilt the data is not known: what is live has passed, and no "
-    "rollback of the last week has led to it."
+    "Which release has spoilt the data is not known: nothing that is live is known to "
+    "be bad, and no rollback of the last week is known to have led to it."
 )
 NOT_OVER_IT = (
     "What is there cannot be backed up meanwhile: nothing will be restored over it."

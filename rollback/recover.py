@@ -63,8 +63,8 @@ class Recovery:
         too, leaves an incident and a call for help.
         """
         case = self._case(planned)
-        await self._claim(case)
-        await self._require_as_planned(planned, case)
+        if await self._claim(case):
+            await self._require_as_planned(planned, case)
         run = _Run(recovery=self, planned=planned, case=case)
         try:
             return await case.see_through(
@@ -96,13 +96,16 @@ class Recovery:
             lease_seconds=self.lease_seconds,
         )
 
-    async def _claim(self, case: Case) -> None:
-        """One recovery at a time; one that was killed is waited for, a few seconds."""
+    async def _claim(self, case: Case) -> bool:
+        """One recovery at a time; one that was killed is waited for, a few seconds.
+
+        False where the ledger cannot be asked: then nobody else is kept out.
+        """
         deadline = anyio.current_time() + self.lease_seconds + PATIENCE_SECONDS
         told = False
         while True:
             try:
-                return await case.claim()
+                await case.claim()
             except AlreadyRollingBack as error:
                 if anyio.current_time() > deadline:
                     raise
@@ -112,7 +115,9 @@ class Recovery:
                 await anyio.sleep(AGAIN_SECONDS)
             except LedgerUnreachable as error:
                 self.engine.notice(f"the ledger keeps nobody else out: {error.message}")
-                return None
+                return False
+            else:
+                return True
 
     async def _require_as_planned(self, planned: RecoveryPlan, case: Case) -> None:
         """Refuse when there was another recovery between the plan and the claim."""

@@ -24,8 +24,8 @@ commands = click.Group("recovery")
 
 
 @command(commands, "recover")
-@click.option("--with-database", is_flag=True, help="Restore the last good backup too.")
-@click.option("--backup", metavar="NAME", help="Restore this one, and not the last.")
+@click.option("--with-database", is_flag=True, help="Restore the last good backup.")
+@click.option("--backup", metavar="NAME", help="Restore this backup.")
 @click.option("--swap", is_flag=True, help="Restore into a new database, then swap.")
 @click.option("--redeploy", is_flag=True, help="Build and start the functions anew.")
 @click.option("--anew", is_flag=True, help="Go on with nothing that was cut short.")

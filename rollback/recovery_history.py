@@ -6,7 +6,6 @@ from datetime import timedelta
 from .errors import LedgerUnreachable, Refused
 from .model import Incident, Outcome, StepStatus
 from .ports import Clock, Ledger, Notice
-from .track import KEPT
 
 __all__ = ["Ask", "Earlier", "History"]
 
@@ -14,6 +13,7 @@ PART = "state"
 RESTORE = "restore"
 # What a recovery journals, for the next one to read.
 RESUMES, RESTORE_FROM, ENDED = "resumes", "restore_from", "ended"
+LOOKED_AT = 100  # incidents: flags and rollbacks stand between them
 # After that, what was cut short is history, and a recovery begins anew.
 RESUMED_WITHIN = timedelta(hours=24)
 
@@ -94,7 +94,7 @@ class History:
     async def _last(self, besides: str | None) -> Incident | None:
         """Without those that did nothing."""
         try:
-            known = await self.ledger.incidents(self.environment, limit=KEPT)
+            known = await self.ledger.incidents(self.environment, limit=LOOKED_AT)
         except LedgerUnreachable as error:
             self.notice(f"an earlier recovery is not known: {error.message}")
             return None

@@ -12,7 +12,7 @@ from .engine import Engine
 from .errors import RollbackError, SettingMissing, SharedOutage
 from .last_good import not_passed
 from .model import DeploymentVersion, HealthStatus, Plan, Step
-from .ports import Keys, Restores
+from .ports import Database, Keys, Restores
 from .recovery_history import PART, RESTORE, Ask, Earlier, History
 from .release_left import release_left
 from .schema import Backup
@@ -190,6 +190,7 @@ class Planner:
             token=earlier.token,
             another=earlier.safe is None,
             left=None if name else await release_left(self.engine),
+            applied=await self._applied(self.engine.database),
         )
         found = await choice.made(name, goal.release)
         lines.notes.extend(found.notes)
@@ -197,6 +198,13 @@ class Planner:
         says = describe(found, now=self.engine.clock.now())
         lines.add(RESTORE, does, says, found.backup.name)
         return found
+
+    async def _applied(self, database: Database) -> tuple[str, ...]:
+        try:
+            return await database.versions()
+        except RollbackError as error:
+            self.engine.notice(f"which migrations are applied: {error.message}")
+            return ()
 
     async def _caches(self, lines: _Lines) -> None:
         if self.keys:

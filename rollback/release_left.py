@@ -8,12 +8,12 @@ from .engine import Engine
 from .errors import LedgerUnreachable, RollbackError, UnknownDeployment
 from .last_good import not_passed
 from .model import Incident, Outcome
-from .track import KEPT
 
 __all__ = ["Left", "release_left"]
 
 # A rollback that is older says nothing any more about what is wrong today.
 RECENT = timedelta(days=7)
+LOOKED_AT = 100  # incidents: switched flags stand between them
 PARTS = ("application", "api")
 CARRIED_OUT = (Outcome.RESTORED, Outcome.ESCALATED)
 
@@ -53,7 +53,7 @@ async def _rolled_back(engine: Engine) -> list[tuple[str, str]]:
     environment, now = engine.policy.environment, engine.clock.now()
     known = [
         one
-        for one in await engine.ledger.incidents(environment, limit=KEPT)
+        for one in await engine.ledger.incidents(environment, limit=LOOKED_AT)
         if one.part in PARTS[: 2 if engine.api else 1]
     ]
     if not known or now - known[0].opened_at > RECENT:

@@ -614,6 +614,31 @@ def test_the_release_has_to_run_on_the_schema_that_comes_back(
     play(scene)
 
 
+@pytest.mark.parametrize(("applied", "refused"), [("1 3", False), ("1 2 3", True)])
+def test_a_break_that_is_not_applied_any_more_is_in_nobodys_way(
+    applied: str, *, refused: bool
+) -> None:
+    """2, which broke v1, was taken back and replaced by 3; or 3 came on top of it."""
+
+    async def scene(ruin: Ruin) -> None:
+        await ruin.backed_up(version="3")
+        ruin.database.applied = applied.split()
+        ledger = ruin.world.ledger
+        v2 = await ledger.find("dpl_v2", "production")
+        assert v2 is not None
+        v2 = replace(v2, db_migration_version="2", backward_compatible=False)
+        await ledger.record(replace(v2, timestamp=v2.timestamp + timedelta(seconds=1)))
+
+        if refused:
+            with pytest.raises(SchemaRefused, match="does not run"):
+                await ruin.recovery.plan(WITH)
+            return
+        planned = await ruin.recovery.plan(WITH)
+        assert planned.restoring is not None
+
+    play(scene)
+
+
 def test_what_an_own_killed_run_has_left_open_is_taken_up() -> None:
     """Its rollback holds v2 for a quarter of an hour; nobody waits for a dead one."""
 
