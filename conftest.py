@@ -21,4 +21,5 @@ pytest_plugins = [
     "steps.schema",
     "steps.schema_outcome",
     "steps.backup",
+    "steps.meanwhile",
 ]

@@ -3,13 +3,24 @@ Feature: Backup: before every rollback, and in nobody's way
   A backup is begun before anything is changed. Neither the traffic nor a feature waits
   for it; but no schema is touched before it is whole and was read again.
 
-  Scenario: Before the application alone goes back
+  Scenario: Before the application alone goes back, which does not wait for it
     Given v1 is known to be good and v2 is live
     And a supplier has signed up
-    When v2 is rolled back by hand
+    And a backup takes until it is told to end
+    When v2 is rolled back by hand in another terminal
+    Then every production host serves v1 while the backup still goes on
+    When the backup is told to end
     Then the command ends as restored
     And a backup was begun before the traffic moved, and is whole
     And the supplier is in the backup
+
+  Scenario: Who does not wait for the backup has rolled back all the same
+    Given v1 is known to be good and v2 is live
+    And a backup takes until it is told to end
+    When v2 is rolled back by hand in another terminal
+    And Ctrl-C is pressed in the other terminal
+    Then the command ends as restored
+    And what was restored stays so, on record with a backup that was interrupted
 
   Scenario: Before a feature is switched off
     Given a supplier has signed up
@@ -38,10 +49,10 @@ Feature: Backup: before every rollback, and in nobody's way
     And nothing was changed
 
     Examples:
-      | trouble                                         | reason        |
-      | the disk for backups is full                    | no space left |
-      | a backup is damaged as soon as it is written    | backup        |
-      | the only pg_dump at hand is one of version 15   | 15            |
+      | trouble                                         | reason                                                |
+      | the disk for backups is full                    | There is no verified backup: There is no room for the |
+      | a backup is damaged as soon as it is written    | The backup does not verify: the rows of public.       |
+      | the only pg_dump at hand is one of version 15   | and pg_dump is 15.14 in                               |
 
   Scenario: A backup that was damaged since it was taken is found out
     Given a supplier has signed up

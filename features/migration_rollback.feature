@@ -26,24 +26,38 @@ Feature: Migration rollback: the schema goes back whole or not at all, and nothi
     And nothing was changed
 
     Examples:
-      | flaw                             | said                |
-      | is missing                       | rollback_005.sql    |
-      | ends the transaction by itself   | COMMIT              |
-      | fails on the rows that are there | rollback_005.sql    |
-      | leaves an index behind           | suppliers_by_accident |
+      | flaw                             | said                                                                                            |
+      | is missing                       | cannot be run: rollback_005.sql is missing.                                                     |
+      | ends the transaction by itself   | rollback_005.sql:2 holds COMMIT: the transaction is the rollback's own.                         |
+      | fails on the rows that are there | The script rollback_005.sql failed: check constraint                                            |
+      | leaves an index behind           | the schema is not what was recorded at 003: + index public.suppliers_by_accident: CREATE INDEX  |
+
+  Scenario: A rehearsal finds on the backup what only the rows can show
+    Given the script that takes 005 back fails on the rows that are there
+    And v3's three migrations are in production, with values in what they added
+    When the schema is rolled back to v2's, and rehearsed before
+    Then the command refuses it and says "The rehearsal failed, and production is untouched: The script rollback_005.sql failed"
+    And nothing was changed
+
+  Scenario: What cannot go back any more is named, and stays in the archive
+    Given v3's three migrations are in production, with values in what they added
+    When the schema is rolled back to v2's
+    And the form of one couple is deleted
+    And the migrations are applied again and the archive is put back
+    Then the form is left with its reason, its couple is still archived, all else is back
 
   Scenario: A script that is not the one that was deployed is refused
     Given v3's three migrations are in production, with values in what they added
     And the script that takes 005 back was changed since
     When the schema is rolled back to v2's
-    Then the command refuses it and says "rollback_005.sql"
+    Then the command refuses it and says "not those that were recorded when their versions were deployed: rollback_005.sql."
     And nothing was changed
 
   Scenario: Whoever stands in the way is named, and nobody waits for long
     Given v3's three migrations are in production, with values in what they added
     And a nightly report is reading the orders
     When the schema is rolled back to v2's
-    Then the command refuses it and says "nightly-report"
+    Then the command refuses it and says "(nightly-report, idle in transaction) has held one for"
     And nothing was changed
 
   Scenario: Nothing that is written during the rollback is lost
@@ -58,7 +72,7 @@ Feature: Migration rollback: the schema goes back whole or not at all, and nothi
     Given the script that takes 005 back waits in the middle
     And v3's three migrations are in production, with values in what they added
     When the schema is rolled back to v2's, and its connection is cut in the middle
-    Then the command does not say that it is restored
+    Then the command ends as escalated, and so does its incident
     And nothing was changed
     When the schema is rolled back to v2's
     Then the command ends as restored
@@ -67,8 +81,13 @@ Feature: Migration rollback: the schema goes back whole or not at all, and nothi
 
   Scenario: Two who roll back at once do it once
     Given v3's three migrations are in production, with values in what they added
-    When two people roll the schema back to v2's at once
-    Then one ends as restored, and the other did nothing
+    And a backup takes until it is told to end
+    When the schema is rolled back to v2's in another terminal
+    And the schema is rolled back to v2's
+    Then the command refuses it and names the incident of the other terminal
+    When the backup is told to end
+    Then the command ends as restored
+    And that incident is the only one, and has the only receipt
     And the schema is v2's again, with every value that v2 knows
     And every value that only v3 knows is in the archive
 

@@ -37,7 +37,7 @@ DAMAGED = """
 for word; do
   case "$word" in
     --file=*)
-      for data in "${word#--file=}"/*.dat*; do
+      for data in "${word#--file=}"/[0-9]*.dat*; do
         if [ -f "$data" ]; then printf damaged > "$data"; fi
       done ;;
   esac
@@ -69,22 +69,22 @@ def signed_up(by_hand: ByHand) -> None:
 @given("the disk for backups is full")
 def disk_full(by_hand: ByHand, tmp_path: Path) -> None:
     """What pg_dump writes goes to a device that is."""
-    _replace(by_hand, tmp_path, BACKUP_ALONE + TO_A_FULL_DISK)
+    in_place_of_pg_dump(by_hand, tmp_path, BACKUP_ALONE + TO_A_FULL_DISK)
 
 
 @given("a backup is damaged as soon as it is written")
 def damaged(by_hand: ByHand, tmp_path: Path) -> None:
     """Each file of rows is overwritten before anybody can look."""
-    _replace(by_hand, tmp_path, BACKUP_ALONE + DAMAGED)
+    in_place_of_pg_dump(by_hand, tmp_path, BACKUP_ALONE + DAMAGED)
 
 
 @given("the only pg_dump at hand is one of version 15")
 def other_version(by_hand: ByHand, tmp_path: Path) -> None:
     """It says so when it is asked."""
-    _replace(by_hand, tmp_path, OF_VERSION_15)
+    in_place_of_pg_dump(by_hand, tmp_path, OF_VERSION_15)
 
 
-def _replace(by_hand: ByHand, folder: Path, script: str) -> None:
+def in_place_of_pg_dump(by_hand: ByHand, folder: Path, script: str) -> None:
     """Put a program in the place of pg_dump."""
     own = Path(by_hand.stack.environment[PROGRAMS])
     programs = folder / "programs"
@@ -122,11 +122,17 @@ def switched_off(by_hand: ByHand) -> None:
 def byte_changes(by_hand: ByHand) -> None:
     """One bit of one byte, in the largest of the files of rows."""
     folder = _folder(by_hand)
-    data = max(folder.glob("database/*.dat*"), key=lambda path: path.stat().st_size)
+    data = _largest(folder)
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
     by_hand.run("db", "backups", "--check", folder.name)
+
+
+def _largest(folder: Path) -> Path:
+    return max(
+        folder.glob("database/[0-9]*.dat*"), key=lambda path: path.stat().st_size
+    )
 
 
 def _folder(by_hand: ByHand) -> Path:
@@ -193,4 +199,6 @@ def names_file(by_hand: ByHand) -> None:
     """Exit 4."""
     ran = by_hand.last
     assert ran.code == REFUSED, f"exit {ran.code}: {ran.stdout}\n{ran.stderr}"
-    assert ".dat" in ran.stderr
+    changed = _largest(_folder(by_hand))
+    said = f"its file database/{changed.name} is not what was written."
+    assert said in ran.stderr

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,12 @@ from stack.app.migrate import MIGRATIONS, SCHEMAS, migrate
 from stack.backends import Stack
 
 from .application import REASON, ByHand
-from .command import Ran, Running, end
+from .command import end
 from .tables import Picture, picture
 
 V2, V3 = SCHEMAS["v2"], SCHEMAS["v3"]
 REFUSED = 4
+LOST = "couple 1"
 GATE = 4711  # the advisory lock of the script that waits
 # Not on a copy of the schema alone: there is no row.
 WAITS = "SELECT pg_advisory_xact_lock(4711) FROM suppliers LIMIT 1;\n"
@@ -62,7 +63,6 @@ class Scene:
     held: ExitStack
     as_v3: Picture | None = None
     at_first: Picture | None = None
-    together: list[Ran] = field(default_factory=list)
     writer: "Writer | None" = None
 
     def connect(self, name: str = "steps") -> psycopg.Connection[Any]:
@@ -263,10 +263,11 @@ def _post(scene: Scene, url: str, body: dict[str, Any]) -> httpx.Response:
 @when("the schema is rolled back to v2's")
 def rolled_back(scene: Scene) -> None:
     """The database alone."""
-    scene.by_hand.run(*_arguments())
+    scene.by_hand.run(*arguments())
 
 
-def _arguments() -> tuple[str, ...]:
+def arguments() -> tuple[str, ...]:
+    """What rolls the schema back, without a question."""
     return ("db", "--to", V2, "--reason", REASON, "--yes")
 
 
@@ -300,7 +301,7 @@ def cut(scene: Scene) -> None:
     """As soon as it waits in its second script; what it waits for never comes."""
     gate, watcher = scene.connect(), scene.connect()
     gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
-    running = scene.by_hand.command.start(*_arguments(), "--json")
+    running = scene.by_hand.command.start(*arguments(), "--json")
     try:
         until(lambda: _cut(watcher) or running.process.poll() is not None, "it waits")
         scene.by_hand.ran.append(running.result(seconds=120))
@@ -317,17 +318,17 @@ def _cut(session: psycopg.Connection[Any]) -> bool:
     return found.fetchone() == (True,)
 
 
-@when("two people roll the schema back to v2's at once")
-def both(scene: Scene) -> None:
-    """In two terminals."""
-    running: list[Running] = []
-    try:
-        for person in (scene.by_hand.command, scene.by_hand.command):
-            running.append(person.start(*_arguments(), "--json"))  # noqa: PERF401 - each is ended, also when the next cannot be started
-        scene.together = [each.result(seconds=120) for each in running]
-    finally:
-        for each in running:
-            end(each)
+@when("the schema is rolled back to v2's, and rehearsed before")
+def rehearsed(scene: Scene) -> None:
+    """On the backup, restored."""
+    scene.by_hand.run(*arguments(), "--rehearse")
+
+
+@when("the form of one couple is deleted")
+def form_deleted(scene: Scene) -> None:
+    """By v2, which knows nothing of couples."""
+    query = "DELETE FROM submissions WHERE answers->>'names' = %s"
+    scene.connect().execute(query, [LOST])
 
 
 @when("v3 is rolled back by hand")
