@@ -26,7 +26,7 @@ from psycopg.rows import DictRow, dict_row
 
 from .errors import SettingsInvalid
 
-__all__ = ["Connection", "Database", "same_database", "shielded"]
+__all__ = ["Connection", "Database", "same_database", "shielded", "with_keepalives"]
 
 T = TypeVar("T")
 Connection = AsyncConnection[DictRow]
@@ -34,6 +34,16 @@ Connection = AsyncConnection[DictRow]
 CONNECT_SECONDS = 5
 GRACE_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 0.05
+# After two minutes without any answer the network is gone: also for what may rightly
+# take hours, and so has no time-out of ours. Not sooner: a server that is busy writing
+# what a restore sends takes nothing for a while, which counts as no answer.
+KEEPALIVES = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "9",
+    "tcp_user_timeout": "120000",
+}
 
 
 class Database:
@@ -181,9 +191,8 @@ def _read(url: str) -> tuple[str, dict[str, Any]]:
     """Raises without the cause, which would show the password."""
     try:
         facts = conninfo_to_dict(url)
-        conninfo = make_conninfo(
-            url, connect_timeout=CONNECT_SECONDS, application_name="rollback"
-        )
+        own = {"connect_timeout": CONNECT_SECONDS, "application_name": "rollback"}
+        conninfo = make_conninfo("", **with_keepalives(facts) | own)
     except ProgrammingError as error:
         parameter = str(error).strip()
         known = parameter.startswith("invalid URI query parameter")
@@ -193,6 +202,11 @@ def _read(url: str) -> tuple[str, dict[str, Any]]:
     if "@" in shown or not str(facts.get("port", "0")).replace(",", "").isdigit():
         raise _unreadable("")
     return conninfo, facts
+
+
+def with_keepalives(facts: dict[str, Any]) -> dict[str, Any]:
+    """An address's parameters with ours for a network that is gone; its own stay."""
+    return KEEPALIVES | facts
 
 
 def _unreadable(reason: str) -> SettingsInvalid:

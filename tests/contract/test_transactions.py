@@ -6,11 +6,13 @@ the server goes on, and other sessions queue behind the orphan.
 
 import os
 import signal
+import socket
 
 import anyio
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 
 from rollback import transactions
 from rollback.transactions import Connection, Database, shielded
@@ -138,6 +140,27 @@ async def test_the_server_itself_ends_a_statement(
         await target.transaction(work)
     assert anyio.current_time() - began < 5
     assert watcher.sleeping() == []
+
+
+async def test_a_network_that_is_gone_is_noticed(ledger_url: str) -> None:
+    """Each connection asks whether the other side is there, and ends when it is not."""
+    target = Database(ledger_url, statement_timeout_seconds=15)
+    async with target.session() as connection:
+        with socket.socket(fileno=os.dup(connection.fileno())) as asked:
+            assert asked.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            idle = asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            limit = asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert (idle, limit) == (30, 120_000)
+
+
+async def test_what_an_address_says_of_it_is_left_alone(ledger_url: str) -> None:
+    """Who knows their network better may say so."""
+    own = make_conninfo(ledger_url, tcp_user_timeout=7000, keepalives_idle=5)
+    target = Database(own, statement_timeout_seconds=15)
+    async with target.session() as connection:
+        said = connection.info.get_parameters()
+    assert (said["tcp_user_timeout"], said["keepalives_idle"]) == ("7000", "5")
+    assert said["keepalives_count"] == "9"
 
 
 async def test_a_server_that_freezes_is_given_up(

@@ -64,6 +64,21 @@ async def test_the_password_is_in_no_argument(
     assert str(facts["password"]) not in arguments
 
 
+async def test_a_network_that_is_gone_ends_a_program(
+    database: str, programs_folder: Path, tmp_path: Path
+) -> None:
+    """It asks, as our own connections do, whether the server is still there."""
+    log = tmp_path / "arguments"
+    folder = with_catch(tmp_path / "bin", programs_folder, f'echo "$*" > {log}')
+    programs = await Programs.find(folder, 18)
+    own = make_conninfo(database, tcp_user_timeout=7000)
+    for url, limit in ((database, 120_000), (own, 7000)):
+        await programs.run("pg_dump", f"--file={tmp_path / 'dump'}", url=url)
+        arguments = log.read_text()
+        assert "keepalives=1 keepalives_idle=30" in arguments
+        assert f"tcp_user_timeout={limit}" in arguments
+
+
 async def test_a_database_that_does_not_let_us_in_is_unreachable(
     database: str, programs_folder: Path
 ) -> None:

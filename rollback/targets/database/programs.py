@@ -14,6 +14,7 @@ from anyio.abc import ByteReceiveStream, Process
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from rollback.errors import BackupFailed, RollbackError
+from rollback.transactions import with_keepalives
 
 from .complaints import in_words
 
@@ -161,7 +162,7 @@ def _address(url: str | None) -> tuple[list[str], dict[str, str], str]:
             "given where everybody can read it.",
             mend="Use a key without a passphrase that its user alone can read.",
         )
-    shown = make_conninfo("", **facts)
+    shown = make_conninfo("", **with_keepalives(facts))
     return ["--no-password", f"--dbname={shown}"], environment, password
 
 
