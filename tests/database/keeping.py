@@ -8,6 +8,7 @@ import anyio
 import psycopg
 
 from rollback.adapters.clock import SystemClock
+from rollback.ports import Clock
 from rollback.targets.database.backup import Backups
 
 SHOP: LiteralString = """
@@ -75,6 +76,7 @@ def keeper(
     schemas: tuple[str, ...] = ("public",),
     jobs: int = 1,
     kept: int = 10,
+    clock: Clock | None = None,
 ) -> Backups:
     """Backups of the database at `url`."""
     return Backups(
@@ -84,7 +86,7 @@ def keeper(
         schemas=schemas,
         jobs=jobs,
         kept=kept,
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
     )
 
 

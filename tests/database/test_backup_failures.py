@@ -7,6 +7,7 @@ import anyio
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from rollback.adapters.memory import FixedClock
 from rollback.errors import BackupFailed, DatabaseUnreachable
 from tests.integration.processes import gone
 
@@ -153,8 +154,12 @@ async def test_the_last_ones_are_kept(
     """After a new one the oldest go, and folders of somebody else stay."""
     where = tmp_path / "backups"
     (where / "20200101T000000Z-somebody").mkdir(parents=True)
-    backups = keeper(shop, where, programs_folder, kept=2)
-    names = [(await backups.take(label, ignored)).name for label in "abc"]
+    clock = FixedClock()
+    backups = keeper(shop, where, programs_folder, kept=2, clock=clock)
+    names = []
+    for label in "abc":
+        names.append((await backups.take(label, ignored)).name)
+        clock.advance(8 * 24 * 3600)
     assert [backup.name for backup in await backups.known()] == [names[2], names[1]]
     assert entries(where) == ["20200101T000000Z-somebody", *sorted(names[1:])]
 
@@ -176,8 +181,10 @@ async def test_backups_of_another_database_are_not_counted(
     shop: str, server: str, tmp_path: Path, programs_folder: Path
 ) -> None:
     """Two databases may share a folder: each keeps its own last ones."""
-    other = keeper(server, tmp_path, programs_folder, kept=1)
-    mine = keeper(shop, tmp_path, programs_folder, kept=1)
+    clock = FixedClock()
+    other = keeper(server, tmp_path, programs_folder, kept=1, clock=clock)
+    mine = keeper(shop, tmp_path, programs_folder, kept=1, clock=clock)
     await other.take("a", ignored)
+    clock.advance(8 * 24 * 3600)
     await mine.take("b", ignored)
     assert len(await mine.known()) == 2

@@ -288,21 +288,6 @@ async def test_the_rows_of_now_are_told_beside_the_backup(
     }
 
 
-async def test_a_backup_that_the_next_one_would_push_out_is_refused(
-    connection: psycopg.Connection[Any], backups: Backups, restorer: Restorer
-) -> None:
-    """Three are kept: the oldest of three goes when the one of before is taken."""
-    del connection
-    first, second, _ = [await taken(backups) for _ in range(3)]
-
-    assert await restorer.obstacle(second, swap=False, another=True) is None
-    refused = await restorer.obstacle(first, swap=False, another=True)
-
-    assert refused is not None
-    assert "only 3 are kept" in refused
-    assert await restorer.obstacle(first, swap=False, another=False) is None
-
-
 # -- a new database in the old one's place --------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from rollback.adapters.memory import FixedClock
 from rollback.errors import BackupFailed
 from rollback.targets.database.storage import storage
 
@@ -21,11 +22,13 @@ async def test_an_object_store_gives_back_what_it_was_given(
 ) -> None:
     """A backup in an object store is known, found whole, and removed like any other."""
     run(database, SHOP)
-    backups = keeper(database, "memory://kept/backups", programs_folder, kept=1)
+    clock, where = FixedClock(), "memory://kept/backups"
+    backups = keeper(database, where, programs_folder, kept=1, clock=clock)
     try:
         first = await backups.take("a", ignored)
         assert first.path == f"memory://kept/backups/{first.name}"
         await backups.check(first)
+        clock.advance(8 * 24 * 3600)
         second = await backups.take("b", ignored)
         assert await backups.known() == (second,)
         assert not MemoryFileSystem().exists(f"/kept/backups/{first.name}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from anyio import current_time
 
-from rollback.errors import BackupFailed, SchemaRefused, UnknownBackup
+from rollback.errors import BackupFailed, RollbackError, SchemaRefused, UnknownBackup
 from rollback.ports import Clock, Notice
 from rollback.schema import Backup
 from rollback.transactions import Connection, Database
@@ -22,6 +22,7 @@ from .holder import APART, hold
 from .manifests import MANIFEST, from_manifest, in_thread, to_manifest, writing
 from .pooler import require_session
 from .programs import Programs
+from .retention import named, staying
 from .storage import Storage, storage
 from .surroundings import SURROUNDINGS
 from .verification import hashed, require_rows, require_same
@@ -44,8 +45,8 @@ class _Facts:
 class Backups:
     """Backups of one database, in one place.
 
-    `programs` is the folder of pg_dump, looked for without it. `kept` is how many
-    verified ones stay; `where` a folder or an fsspec address.
+    `programs` is the folder of pg_dump, looked for without it. `kept` is how many of
+    the newest stay, beside others (`_retire`); `where` a folder or an fsspec address.
     """
 
     def __init__(
@@ -189,17 +190,35 @@ class Backups:
         return name if name not in taken else next(n for n in more if n not in taken)
 
     async def _retire(self, place: Storage, notice: Notice) -> None:
-        """Remove the oldest of this database's; called once a new one is verified."""
+        """Remove old ones of this database's; called once a new one is verified.
+
+        There stay the newest `kept`, all of the last 24 hours, the first of each of the
+        last seven days, and for 30 days those that a rollback of the schema began with.
+        So the backup from before an incident outlives the rollbacks that follow.
+        """
+        now = self._clock.now()
         mine = [b for b in await self.known() if b.database == self._database.name]
-        for backup in mine[self._kept :]:
-            try:
-                await place.remove(backup.name)
-                notice(f"removed the old backup {backup.name}")
-            except BackupFailed as error:
-                notice(f"the old backup {backup.name} stays: {error.message}")
+        try:
+            with speaking(self._database):
+                pinned = await self._database.transaction(partial(named, now=now))
+        except RollbackError as error:
+            notice(f"the old backups stay, all of them: {error.message}")
+            return
+        stay = staying(mine, kept=self._kept, now=now, pinned=pinned)
+        for backup in mine:
+            if backup not in stay:
+                await _remove(place, backup, notice)
 
     def _shown(self) -> str:
         return storage(self._where).address("").rstrip("/")
+
+
+async def _remove(place: Storage, backup: Backup, notice: Notice) -> None:
+    try:
+        await place.remove(backup.name)
+        notice(f"removed the old backup {backup.name}")
+    except BackupFailed as error:
+        notice(f"the old backup {backup.name} stays: {error.message}")
 
 
 async def _write(path: Path, text: str) -> None:

@@ -29,6 +29,7 @@ from . import swapping
 from .locks import busy, claim
 from .programs import Programs
 from .replacing import CLAIMED, Replacing, outside, replacing
+from .retention import named, staying
 from .surroundings import recorded, with_grants_of
 
 __all__ = ["BackupStore", "Restorer"]
@@ -64,7 +65,8 @@ class BackupStore(Protocol):
 class Restorer:
     """Restores backups into the database at `url` (port `Restores`).
 
-    `kept` is how many backups stay, and `programs` the folder of pg_restore and psql.
+    `kept` is how many of the newest backups stay (with others: `retention`), and
+    `programs` the folder of pg_restore and psql.
     """
 
     url: str
@@ -94,11 +96,10 @@ class Restorer:
         self, backup: Backup, *, swap: bool, another: bool
     ) -> str | None:
         """Why it could not be restored in this way; see the port."""
-        newest = [known.name for known in (await self.backups())[: self.kept - 1]]
-        if another and backup.name not in newest:
+        if another and not await self._outlives_another(backup):
             return (
-                f"{backup.name} would be removed by the backup that is taken now: only "
-                f"{self.kept} are kept (ROLLBACK_BACKUPS_KEPT)."
+                f"{backup.name} would be removed by the backup that is taken now: of "
+                f"the old ones only {self.kept} are kept (ROLLBACK_BACKUPS_KEPT)."
             )
         if swap:
             return await self._ask(
@@ -126,6 +127,14 @@ class Restorer:
                     notice=notice,
                 )
             return await self._in_place(programs, folder, backup, token, notice)
+
+    async def _outlives_another(self, backup: Backup) -> bool:
+        """Whether it stays when another one is taken now."""
+        now = self.clock.now()
+        pinned = await self._ask(lambda c: named(c, now), LOOK_SECONDS)
+        known = await self.backups()
+        stay = staying(known, kept=self.kept - 1, now=now, pinned=pinned)
+        return any(each.name == backup.name for each in stay)
 
     async def _in_place(
         self,
