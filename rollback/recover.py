@@ -164,7 +164,7 @@ class _Run:
             group.start_soon(self.case.tell, message)
             await self._remember()
             done = await execute.execute(
-                self.planned.steps,
+                self.planned.in_turn,
                 self._targets(backing).targets(),
                 clock=self._engine.clock,
                 journal=self.case.write,

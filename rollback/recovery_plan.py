@@ -43,7 +43,7 @@ class RecoveryPlan:
     notes: tuple[str, ...] = ()
 
     @property
-    def steps(self) -> Plan:
+    def in_turn(self) -> Plan:
         """What is done one after the other: the backup goes on beside it."""
         after = [step for step in self.plan.steps if step.target != BACKUP]
         return replace(self.plan, steps=tuple(after))
