@@ -85,6 +85,16 @@ async def test_a_journal_entry_renews_the_lease(ledger: Ledger) -> None:
         await ledger.open_incident(an_incident("inc_2"), lease_seconds=LEASE)
 
 
+async def test_a_save_renews_the_lease(ledger: Ledger) -> None:
+    """As it was opened: a sign of life that adds nothing to the record."""
+    await ledger.open_incident(an_incident(), lease_seconds=2)
+    await anyio.sleep(1.2)
+    await ledger.save_incident(an_incident())
+    await anyio.sleep(1.2)
+    with pytest.raises(AlreadyRollingBack, match="inc_1"):
+        await ledger.open_incident(an_incident("inc_2"), lease_seconds=LEASE)
+
+
 async def test_one_of_many_claims_wins(ledger: Ledger) -> None:
     """However many ask at the same moment, one gets the candidate."""
     won: list[str] = []

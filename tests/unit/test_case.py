@@ -306,6 +306,37 @@ def test_ctrl_c_of_asyncio_after_the_commit_keeps_it_too() -> None:
     require_word_of_the_schema(kept)
 
 
+def test_killed_between_schema_and_traffic_it_is_finished_by_running_it_again() -> None:
+    """Half a minute later; what was committed is found, and the release goes back."""
+
+    async def scene(world: World) -> None:
+        database = await with_schema(world)
+        async with anyio.create_task_group() as group:
+
+            async def kill() -> None:
+                while database.applied != ["1"]:
+                    await checkpoint()
+                world.ledger.down = "killed: no last words"
+                group.cancel_scope.cancel()
+
+            group.start_soon(kill)
+            await world.engine.roll_back(reason="x")
+        world.ledger.down = None
+        assert await world.live() == "dpl_v2"
+        with pytest.raises(AlreadyRollingBack):
+            await world.engine.roll_back(reason="x")
+
+        await anyio.sleep(30)
+        undone = await world.engine.roll_back(reason="x")
+
+        assert undone.outcome is Outcome.RESTORED
+        assert (database.applied, await world.live()) == (["1"], "dpl_v1")
+        (killed,) = await main(world)
+        assert f"{undone.id} took the candidate over" in killed.detail
+
+    simulate(scene)
+
+
 def test_an_interruption_before_any_step_names_those_that_are_left() -> None:
     """The backup was under way: the schema waits for it, and the release too."""
 
