@@ -135,6 +135,46 @@ def test_what_only_looks_like_it_is_let_through(tmp_path: Path, text: str) -> No
     assert load(tmp_path, ("1",))[0].transactional
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "SELECT\n pg_terminate_backend (pid) FROM pg_stat_activity",
+            ":2 holds pg_ter",
+        ),
+        ("DO $$ BEGIN\nPERFORM Pg_Cancel_Backend(1); END $$", ":2 holds pg_cancel"),
+        ("SELECT * FROM public.dblink_exec('x', 'y')", ":1 holds dblink_exec"),
+        ("COPY t TO PROGRAM 'sh'", ":1 holds COPY with a PROGRAM"),
+        ("DO $a$ BEGIN COPY t FROM PROGRAM 'sh'; END $a$", ":1 holds COPY with"),
+        ("UPDATE t SET a = lo_import('/etc/passwd')", ":1 holds lo_import"),
+    ],
+)
+def test_what_acts_outside_at_once_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """To try it would be to do it: so it is refused before any copy is made."""
+    write(tmp_path, {"1": text})
+    assert f"rollback_1.sql{said}" in refusal(tmp_path, "1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DROP FUNCTION dblink(text, text); DROP EXTENSION dblink",
+        "CREATE VIEW far AS SELECT * FROM dblink('x', 'y') AS t (a int)",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT lo_import('x') $$",
+        "UPDATE t SET a = 'pg_terminate_backend(1)' -- pg_reload_conf()",
+        "ALTER TABLE t RENAME dblink TO program",
+    ],
+)
+def test_what_names_it_and_does_not_do_it_is_let_through(
+    tmp_path: Path, text: str
+) -> None:
+    """A name in quotes or comments calls nothing, nor does a definition."""
+    write(tmp_path, {"1": text})
+    assert load(tmp_path, ("1",))[0].transactional
+
+
 def test_what_cannot_be_sent_is_refused(tmp_path: Path) -> None:
     """Rows from STDIN nobody sends, and a NUL byte no server takes."""
     write(tmp_path, {"1": "COPY t (a) FROM STDIN;\n1\n\\.\n", "2": "SELECT\n'\0';"})

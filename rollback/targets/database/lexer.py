@@ -6,9 +6,10 @@ those of its scanner and of psql, with `standard_conforming_strings` on.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-__all__ = ["Statement", "Unclosed", "statements"]
+__all__ = ["Statement", "Unclosed", "Word", "statements", "words"]
 
 _START = "A-Za-z_\u0080-\U0010ffff"
 _COMMENT = r"--[^\n\r]*"
@@ -52,6 +53,15 @@ class Statement:
     line: int
     words: tuple[str, ...] = ()
     backslash: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """A word in capitals and where it stands; `called` where a parenthesis follows."""
+
+    text: str
+    at: int
+    called: bool
 
 
 @dataclass(slots=True)
@@ -110,6 +120,31 @@ def statements(text: str) -> tuple[Statement, ...]:
         at = end = after
     _close(found, text, current, end)
     return tuple(found)
+
+
+def words(text: str) -> Iterator[Word]:
+    """The words of a text, also those of the bodies in its dollar quotes.
+
+    Raises:
+        Unclosed: a quote or a comment is not closed.
+
+    """
+    at, last = 0, None
+    while at < len(text):
+        kind, value, after = _next(text, at)
+        if kind not in {"space", "comment"}:
+            if last is not None:
+                yield replace(last, called=value == "(")
+            last = None
+        if kind == "word":
+            last = Word(text=value.upper(), at=at, called=False)
+        elif kind == "dollar":
+            begin = text.index("$", at + 1) + 1
+            for word in words(text[begin : after - (begin - at)]):
+                yield replace(word, at=begin + word.at)
+        at = after
+    if last is not None:
+        yield last
 
 
 def _take(current: _Open, kind: str, value: str, line: int) -> None:

@@ -14,7 +14,7 @@ from rollback.schema import Script
 from rollback.transactions import Connection
 
 from .history import in_order
-from .lexer import Statement, Unclosed, statements
+from .lexer import Statement, Unclosed, statements, words
 
 __all__ = [
     "Statement",
@@ -56,6 +56,17 @@ _NEVER = (
     "DROP SUBSCRIPTION",
     "DISCARD ALL",
 )
+# What acts on other sessions, other servers or files at once: a trial would do it too.
+_ACTING = re.compile(
+    r"PG_(TERMINATE|CANCEL)_BACKEND|PG_RELOAD_CONF|PG_ROTATE_LOGFILE|PG_PROMOTE"
+    r"|PG_SWITCH_WAL|PG_FILE_\w+|LO_IMPORT|LO_EXPORT|DBLINK(_\w+)?"
+)
+# Here a function is named, or what calls it is kept for later.
+_NAMING = re.compile(
+    r"(CREATE|DROP|ALTER|COMMENT|GRANT|REVOKE) (\S+ ){0,4}?"
+    r"(FUNCTION|PROCEDURE|ROUTINE|EXTENSION|VIEW|RULE|POLICY|TRIGGER)\b"
+)
+_PROGRAM = re.compile(r"\bCOPY\b.*\b(FROM|TO) PROGRAM\b")
 _NEVER_IN_A_TRANSACTION = (
     "VACUUM",
     "REINDEX DATABASE",
@@ -124,9 +135,9 @@ def no_return(text: str) -> str | None:
 
 def needs_no_transaction(statement: Statement) -> bool:
     """Whether PostgreSQL is known to refuse it inside a transaction."""
-    words = " ".join(statement.words)
-    return _begins(words, _NEVER_IN_A_TRANSACTION) is not None or bool(
-        _CONCURRENTLY.match(words)
+    said = " ".join(statement.words)
+    return _begins(said, _NEVER_IN_A_TRANSACTION) is not None or bool(
+        _CONCURRENTLY.match(said)
     )
 
 
@@ -182,15 +193,18 @@ def _problems(script: Script) -> Iterator[str]:
 
 
 def _of_statement(statement: Statement, script: Script) -> Iterator[tuple[int, str]]:
-    words, line = " ".join(statement.words), statement.line
+    said, line = " ".join(statement.words), statement.line
     if statement.backslash is not None:
         yield statement.backslash, "holds a command of psql (a backslash)"
-    if control := _begins(words, _CONTROL):
+    if control := _begins(said, _CONTROL):
         yield line, f"holds {control}: the transaction is the rollback's own"
-    if re.match(r"COPY\b.* FROM STDIN\b", words):
+    if re.match(r"COPY\b.* FROM STDIN\b", said):
         yield line, "copies from STDIN, which nobody sends"
-    if never := _begins(words, _NEVER):
+    if never := _begins(said, _NEVER):
         yield line, f"holds {never}, which reaches beyond this database's schema"
+    for place, acting in _acting(statement):
+        problem = f"holds {acting}, which acts outside of this database at once"
+        yield place, f"{problem}: also when it is only tried"
     if script.transactional and needs_no_transaction(statement):
         shown = " ".join(statement.words[:3])
         problem = (
@@ -200,7 +214,23 @@ def _of_statement(statement: Statement, script: Script) -> Iterator[tuple[int, s
         yield line, problem
 
 
-def _begins(words: str, beginnings: Sequence[str]) -> str | None:
+def _acting(statement: Statement) -> Iterator[tuple[int, str]]:
+    """In a DO block too, whose body is run with it; dynamic SQL is not read."""
+    if _NAMING.match(" ".join(statement.words)):
+        return
+    try:
+        found = list(words(statement.text))
+    except Unclosed:  # in a body of another language
+        return
+    for word in found:
+        if word.called and _ACTING.fullmatch(word.text):
+            line = statement.line + statement.text.count("\n", 0, word.at)
+            yield line, word.text.lower()
+    if _PROGRAM.search(" ".join(word.text for word in found)):
+        yield statement.line, "COPY with a PROGRAM"
+
+
+def _begins(said: str, beginnings: Sequence[str]) -> str | None:
     return next(
-        (known for known in beginnings if f"{words} ".startswith(f"{known} ")), None
+        (known for known in beginnings if f"{said} ".startswith(f"{known} ")), None
     )
