@@ -111,6 +111,24 @@ async def test_the_key_is_taken_back_and_set_again(shop: PostgresDatabase) -> No
     assert "auth.users" in {lock.table for lock in plan.locks}
 
 
+async def test_a_trigger_there_that_runs_an_own_function_goes(
+    shop: PostgresDatabase,
+) -> None:
+    """A stand-in has the trigger too, for the scripts that take it back."""
+    run(
+        shop.url,
+        "CREATE FUNCTION greet() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO guests (id) VALUES (99); RETURN NEW; END $$",
+        "CREATE TRIGGER greeted AFTER INSERT ON auth.users"
+        " FOR EACH ROW EXECUTE FUNCTION greet()",
+    )
+    script = "DROP TRIGGER greeted ON auth.users; DROP FUNCTION greet();"
+    plan = await planned(shop, script)
+    assert ("function", "public.greet()") in {(d.kind, d.object) for d in plan.destroys}
+    backup = await shop.back_up("x", notice=ignored)
+    await shop.rehearse(plan, backup, notice=ignored)
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -17,7 +17,7 @@ from rollback.transactions import Connection, Database, shielded
 
 from .manifests import in_thread
 from .programs import Programs
-from .standins import make_stand_ins, read_aside, read_outside
+from .standins import make_stand_ins, make_triggers, read_aside, read_outside
 from .surroundings import ensure_extensions, ensure_publications, surroundings
 
 __all__ = ["copy_schema", "own_entries", "quoted", "require_room", "scratch"]
@@ -102,6 +102,7 @@ async def copy_schema(
                 failure=SchemaRefused,
             )
     with _in_words(target):
+        await target.transaction(lambda c: make_triggers(c, outside))
         await target.transaction(lambda c: ensure_publications(c, around))
 
 

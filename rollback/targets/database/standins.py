@@ -1,9 +1,8 @@
 """Stand-ins for what a schema refers to outside of itself, such as `auth.users`.
 
 A copy has the application's schemas alone. So that their keys, policies and views can
-be made there, the schemas that they lead to get tables with the same columns and keys,
-without rows, and the same functions, types and sequences. Nothing is learned of a
-stand-in: a script that changes one is refused.
+be made there, the schemas that they lead to get the same tables without rows, types,
+sequences and functions. A script that changes a stand-in's table is refused.
 """
 
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ __all__ = [
     "Outside",
     "fill",
     "make_stand_ins",
+    "make_triggers",
     "put_aside",
     "read_aside",
     "read_outside",
@@ -184,9 +184,19 @@ SELECT concat_ws(' ', n.nspname, c.relname, conname) AS entry,
  WHERE contype = 'f' AND conparentid = 0
  ORDER BY 1
 """
+_OF_TRIGGERS = """
+SELECT format('%%I.%%I.%%I', f.nspname, c.relname, tgname) AS name,
+       pg_get_triggerdef(t.oid) AS made
+  FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+  JOIN foreigners f ON f.oid = c.relnamespace
+  JOIN pg_proc p ON p.oid = tgfoid JOIN own ON own.oid = pronamespace
+ WHERE NOT tgisinternal AND tgparentid = 0
+ ORDER BY 1
+"""
 
 _REFERRED = f"{_SPACES}{_THINGS}{_OF_REFERRED}".encode()
 _STATEMENTS = f"{_SPACES}{_OF_STATEMENTS}".encode()
+_TRIGGERS = f"{_SPACES}{_OF_TRIGGERS}".encode()
 _KEYS = f"{_SPACES}{_OF_KEYS}".encode()
 
 
@@ -197,10 +207,12 @@ class Outside:
     `statements`: a name, what makes it, and what else
     may. `keys`: of each foreign key that leads there its name in a dump's table of
     contents, what adds it, and what puts the rows there that it asks for.
+    `triggers`: those of outside that run the schemas' own functions, like `statements`.
     """
 
     statements: tuple[tuple[str, str, str | None], ...] = ()
     keys: tuple[tuple[str, str, str], ...] = ()
+    triggers: tuple[tuple[str, str, str | None], ...] = ()
 
 
 async def read_referred(
@@ -221,9 +233,11 @@ async def read_outside(connection: Connection, schemas: Sequence[str]) -> Outsid
     made = await connection.execute(_STATEMENTS, {**given, "wanted": wanted})
     statements = await made.fetchall()
     keys = await (await connection.execute(_KEYS, given)).fetchall()
+    triggers = await (await connection.execute(_TRIGGERS, given)).fetchall()
     return Outside(
         statements=tuple((s["name"], s["first"], s["second"]) for s in statements),
         keys=tuple((k["entry"], k["added"], k["filled"]) for k in keys),
+        triggers=tuple((t["name"], t["made"], None) for t in triggers),
     )
 
 
@@ -232,11 +246,22 @@ async def make_stand_ins(connection: Connection, outside: Outside) -> tuple[str,
 
     One that cannot be made is passed over: what needs it is then named by the restore.
     """
-    if not outside.statements:
+    return await _attempt(connection, outside.statements)
+
+
+async def make_triggers(connection: Connection, outside: Outside) -> tuple[str, ...]:
+    """Make theirs, when the schemas and all rows are there; the names that failed."""
+    return await _attempt(connection, outside.triggers)
+
+
+async def _attempt(
+    connection: Connection, statements: Sequence[tuple[str, str, str | None]]
+) -> tuple[str, ...]:
+    if not statements:
         return ()
     await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     await connection.execute(_ATTEMPT)
-    names, firsts, seconds = zip(*outside.statements, strict=True)
+    names, firsts, seconds = zip(*statements, strict=True)
     failed = await connection.execute(
         _MAKE, {"names": [*names], "firsts": [*firsts], "seconds": [*seconds]}
     )
@@ -271,3 +296,4 @@ async def fill(connection: Connection, outside: Outside) -> None:
         for statement in statements:
             await connection.execute(statement.encode())  # quoted by the server
     await connection.execute("DROP TABLE rollback.keys_aside")
+    await make_triggers(connection, outside)
