@@ -188,6 +188,28 @@ def test_the_restore_waits_for_the_backup() -> None:
     play(scene)
 
 
+def test_where_the_schema_goes_back_too_it_waits_for_the_one_backup() -> None:
+    """The engine takes no second one."""
+
+    async def scene(ruin: Ruin) -> None:
+        ruin.database.applied = ["1", "2"]
+        ruin.database.backup_seconds = 60
+        ledger = ruin.world.ledger
+        v2 = await ledger.find("dpl_v2", "production")
+        assert v2 is not None
+        v2 = replace(v2, db_migration_version="2", backward_compatible=False)
+        await ledger.record(replace(v2, timestamp=v2.timestamp + timedelta(seconds=1)))
+
+        ended = await ruin.recover(WITHOUT)
+
+        assert ended.outcome is Outcome.RESTORED, ended.detail
+        assert ruin.database.calls == ["back_up", "backed_up", "roll_back"]
+        assert ruin.database.applied == ["1"]
+        assert await ruin.world.live() == "dpl_v1"
+
+    play(scene)
+
+
 def test_a_rollback_before_it_leaves_the_good_backup_chosen() -> None:
     """The usual night: the gate rolled back, and took a backup of the damage."""
 
