@@ -329,6 +329,40 @@ def test_on_a_terminal_it_asks_and_no_means_no(recorded: Command, fresh: Stack) 
     assert answer.headers["x-deployment-id"] == fresh.deployments["v2"]
 
 
+def test_who_said_yes_to_one_way_is_not_sent_another(
+    recorded: Command, fresh: Stack
+) -> None:
+    """While the question waits somebody else is quicker; yes would now lead to v2."""
+    assert recorded.run("health", fresh.deployments["v2"]).code == 0
+    live = f"{fresh.addresses['platform']}/_control/live"
+    parent, child = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "rollback", "run", "--reason", "x"],
+        env={"PATH": os.environ["PATH"], **recorded.settings},
+        cwd=recorded.folder,
+        stdin=child,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr
+        shown = b""
+        while b"[y/N]" not in shown:
+            more = os.read(process.stderr.fileno(), 4096)
+            assert more, shown
+            shown += more
+        there = {"deployment": fresh.deployments["v1"]}
+        httpx.post(live, json=there, trust_env=False).raise_for_status()
+        os.write(parent, b"y\n")
+        _, errors = process.communicate(timeout=60)
+    os.close(parent)
+    os.close(child)
+
+    assert process.returncode == 4, errors
+    assert b"What would be done has changed since it was shown." in errors
+    answer = httpx.get(fresh.addresses["edge"], trust_env=False)
+    assert answer.headers["x-deployment-id"] == fresh.deployments["v1"]
+
+
 def test_what_cannot_be_rolled_back_alone_is_said(recorded: Command) -> None:
     """`--only` names what it knows."""
     said = complaint(
