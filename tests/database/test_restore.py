@@ -69,7 +69,7 @@ async def test_what_is_around_the_schemas_comes_back(
     backup = await backups.take("x", ignored)
     programs = await Programs.find(programs_folder, 18)
     async with backups.fetched(backup) as folder, scratch(server) as url:
-        await restore(folder, backup, url, programs=programs)
+        await restore(folder, backup, url, programs=programs, jobs=1)
         assert value(url, "SELECT tablename FROM pg_publication_tables") == "guests"
         run(url, "INSERT INTO moods VALUES ('[1,2]')")
 
@@ -87,7 +87,7 @@ async def test_a_damaged_backup_touches_nothing(
     async with scratch(server) as url:
         with pytest.raises(BackupFailed, match="damaged"):
             async with backups.fetched(backup) as folder:
-                await restore(folder, backup, url, programs=programs)
+                await restore(folder, backup, url, programs=programs, jobs=1)
         assert (
             value(url, "SELECT count(*) FROM pg_tables WHERE tablename='guests'") == 0
         )
@@ -104,7 +104,7 @@ async def test_a_restore_that_is_not_complete_is_an_error(
     more = replace(backup, tables=(TableRows(table="public.guests", rows=301),))
     async with backups.fetched(backup) as folder, scratch(server) as url:
         with pytest.raises(BackupFailed, match=r"public\.guests has 300 rows .* 301"):
-            await restore(folder, more, url, programs=programs)
+            await restore(folder, more, url, programs=programs, jobs=1)
 
 
 async def test_what_cannot_be_restored_leaves_nothing(
@@ -118,7 +118,7 @@ async def test_what_cannot_be_restored_leaves_nothing(
     async with backups.fetched(backup) as folder, scratch(server) as url:
         run(url, "CREATE TABLE mine (id int)")
         with pytest.raises(BackupFailed, match="cannot drop schema public"):
-            await restore(folder, backup, url, programs=programs)
+            await restore(folder, backup, url, programs=programs, jobs=1)
         with psycopg.connect(url) as connection:
             tables = connection.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"

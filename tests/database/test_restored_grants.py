@@ -191,6 +191,6 @@ async def test_in_a_scratch_database_they_are_the_same(
     backup = await backups.take("x", ignored)
     programs = await Programs.find(programs_folder, 18)
     async with backups.fetched(backup) as folder, scratch(server) as url:
-        await restore_elsewhere(folder, backup, url, programs=programs)
+        await restore_elsewhere(folder, backup, url, programs=programs, jobs=1)
         assert grants(url) == grants(shop)
         assert read_as(url, role) == [("Ada & Bo", 70)]

@@ -46,7 +46,8 @@ class Backups:
     """Backups of one database, in one place.
 
     `programs` is the folder of pg_dump, looked for without it. `kept` is how many of
-    the newest stay, beside others (`_retire`); `where` a folder or an fsspec address.
+    the newest stay, beside others (`_retire`); `where` a folder or an fsspec address,
+    and `jobs` how many processes dump, and restore for a rehearsal, where that helps.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Backups:
         clock: Clock,
     ) -> None:
         self._url, self._where, self._programs = url, where, programs
-        self._schemas, self._jobs, self._kept = schemas, jobs, kept
+        self._schemas, self.jobs, self._kept = schemas, jobs, kept
         self._clock = clock
         self._database = Database(url, statement_timeout_seconds=ASK_SECONDS)
 
@@ -135,7 +136,7 @@ class Backups:
         with speaking(self._database), alone():
             async with hold(self._database, facts.schemas) as held:
                 dumping = Dumping(
-                    url=self._url, held=held, programs=programs, jobs=self._jobs
+                    url=self._url, held=held, programs=programs, jobs=self.jobs
                 )
                 await dumping.run(folder, notice)
         await _write(folder / SURROUNDINGS, json.dumps(asdict(held.around), indent=2))

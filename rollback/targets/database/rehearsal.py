@@ -36,7 +36,6 @@ async def rehearse(
     schemas: tuple[str, ...],
     notice: Notice,
     clock: Clock,
-    jobs: int = 1,
 ) -> Receipt:
     """Restore the backup, do there what was planned, and compare.
 
@@ -50,7 +49,7 @@ async def rehearse(
         began = current_time()
         database = Database(url, statement_timeout_seconds=SECONDS)
         outside = await _stand_ins(source_url, database, backup)
-        await restore(folder, backup, url, programs=programs, jobs=jobs)
+        await restore(folder, backup, url, programs=programs, jobs=backups.jobs)
         with speaking(database):
             await database.transaction(lambda c: fill(c, outside))
         restored = current_time()

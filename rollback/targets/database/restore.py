@@ -26,10 +26,11 @@ from .verification import DUMP
 __all__ = ["count_rows", "restore"]
 
 LONG_SECONDS = 3600.0
+EXTENSIONS = "SELECT extname AS name FROM pg_extension WHERE extname <> 'plpgsql'"
 
 
 async def restore(
-    folder: Path, backup: Backup, url: str, *, programs: Programs, jobs: int = 1
+    folder: Path, backup: Backup, url: str, *, programs: Programs, jobs: int
 ) -> None:
     """Restore into the empty database at `url`, analyse it, and count its rows.
 
@@ -44,7 +45,7 @@ async def restore(
     database = Database(url, statement_timeout_seconds=LONG_SECONDS)
     around = await recorded(folder)
     with speaking(database):
-        await database.transaction(partial(require_room, schemas=backup.schemas))
+        await database.transaction(partial(_require_room, schemas=backup.schemas))
         await database.transaction(partial(ensure_extensions, wanted=around))
     await _run(folder / DUMP, backup, url, programs=programs, jobs=jobs)
     with speaking(database):
@@ -62,6 +63,18 @@ async def restore(
             if there[table.table] != table.rows
         ]
         raise BackupFailed(f"Not all was restored: {'; '.join(wrong)}.")
+
+
+async def _require_room(connection: Connection, schemas: tuple[str, ...]) -> None:
+    """What is there may be extensions, which the backup's are made as anyway."""
+    async with connection.transaction(force_rollback=True):
+        found = await connection.execute(EXTENSIONS)
+        for row in await found.fetchall():
+            name = sql.Identifier(row["name"])
+            await connection.execute(
+                sql.SQL("DROP EXTENSION IF EXISTS {} CASCADE").format(name)
+            )
+        await require_room(connection, schemas)
 
 
 async def count_rows(
