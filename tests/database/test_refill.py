@@ -4,7 +4,7 @@ import pytest
 
 from rollback.errors import NothingArchived, SchemaRefused
 
-from .applying import history, only, put_back, sql, take_back, values
+from .applying import again, history, only, put_back, sql, take_back, values
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -18,11 +18,14 @@ async def test_a_newer_value_is_kept(database: str) -> None:
         "INSERT INTO t SELECT i, 'old ' || i FROM generate_series(1, 5) i",
     )
     await take_back(database, "ALTER TABLE t DROP x", ("column", "public.t.x"))
-    sql(
+    again(
         database,
         "ALTER TABLE t ADD x text DEFAULT 'none'",
-        "UPDATE t SET x = 'newer' WHERE id = 1",
         "UPDATE t SET x = NULL WHERE id = 2",
+    )
+    sql(
+        database,
+        "UPDATE t SET x = 'newer' WHERE id = 1",
         "UPDATE t SET x = 'old 3' WHERE id = 3",
         "DELETE FROM t WHERE id = 4",
     )
@@ -31,8 +34,74 @@ async def test_a_newer_value_is_kept(database: str) -> None:
     assert [(left.rows, left.keys) for left in one.left] == [(1, ("4",))]
     after = [(1, "newer"), (2, "old 2"), (3, "old 3"), (5, "old 5")]
     assert sql(database, "SELECT * FROM t ORDER BY id") == after
-    again = await only(database)
-    assert again.put_back == 0
+    repeated = await only(database)
+    assert repeated.put_back == 0
+
+
+async def test_a_default_that_somebody_chose_since_is_kept(database: str) -> None:
+    """A row that was written since is left alone, and the report says where to look."""
+    history(database, "1", "2")
+    sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, news boolean, x int DEFAULT 5)",
+        "INSERT INTO t VALUES (1, false, 1), (2, false, 2), (3, true, 3)",
+    )
+    both = ("column", "public.t.news"), ("column", "public.t.x")
+    await take_back(database, "ALTER TABLE t DROP news, DROP x", *both)
+    made = "ALTER TABLE t ADD news boolean DEFAULT true, ADD x int DEFAULT 5"
+    again(database, made)
+    sql(database, "UPDATE t SET news = true, x = NULL WHERE id = 1")
+    refilled = await put_back(database, "2")
+    counts = {o.object: (o.put_back, o.already, o.newer_kept) for o in refilled.objects}
+    # Putting back the one column has not made the row newer for the other.
+    assert counts == {"public.t.news": (1, 1, 1), "public.t.x": (2, 0, 1)}
+    after = [(1, True, None), (2, False, 2), (3, True, 3)]
+    assert sql(database, "SELECT id, news, x FROM t ORDER BY id") == after
+    assert any("were written since 2 was applied again" in n for n in refilled.notes)
+
+
+async def test_what_a_refill_wrote_is_not_newer(database: str) -> None:
+    """A second refill goes on where the first one had to leave values."""
+    history(database, "1", "2")
+    sql(database, "CREATE TABLE t (id int PRIMARY KEY, x int, y int)")
+    sql(database, "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)")
+    both = ("column", "public.t.x"), ("column", "public.t.y")
+    await take_back(database, "ALTER TABLE t DROP x, DROP y", *both)
+    again(database, "ALTER TABLE t ADD x int, ADD y int CHECK (y > 9)")
+    first = await put_back(database, "2")
+    assert [one.put_back for one in first.objects] == [2, 0]
+    sql(database, "ALTER TABLE t DROP CONSTRAINT t_y_check")
+    second = await put_back(database, "2")
+    assert [one.put_back for one in second.objects] == [0, 2]
+    assert sql(database, "SELECT * FROM t ORDER BY 1") == [(1, 1, 1), (2, 2, 2)]
+
+
+async def test_rows_without_a_key_that_are_gone_are_said_to_be(database: str) -> None:
+    """One row was deleted and one was changed: that is one of each, by name."""
+    history(database, "1", "2")
+    rows = "('a', 1), ('b', 2), ('c', 3)"
+    sql(database, "CREATE TABLE t (k text, x int)", f"INSERT INTO t VALUES {rows}")  # noqa: S608 - ours
+    await take_back(database, "ALTER TABLE t DROP x", ("column", "public.t.x"))
+    again(database, "ALTER TABLE t ADD x int")
+    sql(database, "DELETE FROM t WHERE k = 'a'", "UPDATE t SET x = 9 WHERE k = 'b'")
+    one = await only(database)
+    assert (one.put_back, one.newer_kept) == (1, 1)
+    assert [(left.rows, left.keys) for left in one.left] == [(1, ("a",))]
+    assert sql(database, "SELECT left_over FROM rollback.archives") == [(1,)]
+
+
+async def test_changed_rows_without_a_key_that_are_gone_are_named(
+    database: str,
+) -> None:
+    """Of two rows that were made the same, the one that is there goes back."""
+    history(database, "1", "2")
+    sql(database, "CREATE TABLE t (k text, x int)")
+    sql(database, "INSERT INTO t VALUES ('a', 1), ('a', 2)")
+    await take_back(database, "UPDATE t SET x = 0", ("updated", "public.t"))
+    sql(database, "DELETE FROM t WHERE ctid IN (SELECT ctid FROM t LIMIT 1)")
+    one = await only(database)
+    assert (one.put_back, one.newer_kept) == (1, 0)
+    assert [left.rows for left in one.left] == [1]
 
 
 async def test_a_refill_that_ended_is_not_repeated(database: str) -> None:
@@ -44,8 +113,8 @@ async def test_a_refill_that_ended_is_not_repeated(database: str) -> None:
     sql(database, "ALTER TABLE t ADD x int")
     assert (await only(database)).put_back == 2
     sql(database, "UPDATE t SET x = NULL WHERE id = 1")
-    again = await only(database)
-    assert (again.put_back, again.already) == (0, 2)
+    repeated = await only(database)
+    assert (repeated.put_back, repeated.already) == (0, 2)
     assert sql(database, "SELECT x FROM t ORDER BY id") == [(None,), (2,)]
 
 
@@ -136,8 +205,8 @@ async def test_rows_that_cannot_go_back_are_named(database: str) -> None:
     assert one.put_back == 40 - 1 - len(lost)
     assert sum(left.rows for left in one.left) == len(lost)
     sql(database, "INSERT INTO p VALUES (9)", "DELETE FROM c WHERE id = 1000")
-    again = await only(database)
-    assert sum(left.rows for left in again.left) == 2
+    repeated = await only(database)
+    assert sum(left.rows for left in repeated.left) == 2
     assert sql(database, "SELECT count(*) FROM c") == [(38,)]
 
 

@@ -15,11 +15,11 @@ from rollback.schema import Archived, Destroyed, Script
 from rollback.transactions import Connection
 
 from .names import Column, Relation, describe, table_of
-from .store import EXACT
+from .store import EXACT, shown
 
 __all__ = ["HOLDERS", "TABLES", "Kept", "archive", "record"]
 
-TABLES = ("table", "sequence")
+TABLES = ("table", "sequence", "materialized view")
 COLUMN = "column"
 HOLDERS = (*TABLES, COLUMN)
 _RECORD = """
@@ -150,6 +150,7 @@ def _refuse_inheritance(relation: Relation) -> None:
 
 async def _filled(connection: Connection, targets: Sequence[_Target]) -> frozenset[int]:
     """Which of them hold a value at all: one look instead of empty archives."""
+    empty = await _unfilled(connection, targets)
     looks = [
         sql.SQL(
             "SELECT {number} AS number WHERE EXISTS (SELECT FROM {table}{where})"
@@ -159,7 +160,8 @@ async def _filled(connection: Connection, targets: Sequence[_Target]) -> frozens
             where=_where(target),
         )
         for number, target in enumerate(targets)
-        if target.relation.kind in "rpS"
+        if target.relation.kind in "rpSm"
+        and target.relation.oid not in empty
         and not target.covered
         and (target.columns or target.place is None)
     ]
@@ -167,6 +169,21 @@ async def _filled(connection: Connection, targets: Sequence[_Target]) -> frozens
         return frozenset()
     cursor = await connection.execute(sql.SQL(" UNION ALL ").join(looks))
     return frozenset([row["number"] for row in await cursor.fetchall()])
+
+
+async def _unfilled(
+    connection: Connection, targets: Sequence[_Target]
+) -> frozenset[int]:
+    """Materialized views that were never filled cannot be read at all."""
+    views = [one.relation.oid for one in targets if one.relation.kind == "m"]
+    if not views:
+        return frozenset()
+    cursor = await connection.execute(
+        "SELECT oid::int8 AS oid FROM pg_catalog.pg_class"
+        " WHERE oid = ANY (%s::oid[]) AND NOT relispopulated",
+        [views],
+    )
+    return frozenset([row["oid"] for row in await cursor.fetchall()])
 
 
 def _where(target: _Target) -> sql.Composable:
@@ -214,7 +231,9 @@ async def _copy(connection: Connection, target: _Target, incident: str) -> Archi
         ).format(
             archive=_name(number),
             columns=sql.SQL(", ").join(
-                sql.SQL("{0}::text AS {0}").format(sql.Identifier(name))
+                sql.SQL("{} AS {}").format(
+                    shown(sql.Identifier(name)), sql.Identifier(name)
+                )
                 for name in names
             ),
             table=target.relation.identifier,

@@ -7,7 +7,7 @@ from psycopg import sql
 from rollback.transactions import Connection
 
 from .archive import Kept
-from .store import EXACT
+from .store import EXACT, shown
 
 __all__ = ["WRITTEN", "note_conversions"]
 
@@ -44,22 +44,25 @@ async def note_conversions(connection: Connection, kept: Iterable[Kept]) -> None
 async def _note(connection: Connection, one: Kept, now: dict[str, str]) -> None:
     archive = sql.Identifier("rollback", one.archived.table if one.archived else "")
     same = sql.SQL(" AND ").join(
-        sql.SQL("archive.{0} = now.{0}::text").format(sql.Identifier(name))
+        sql.SQL("archive.{} = {}").format(
+            sql.Identifier(name), shown(sql.Identifier("now", name))
+        )
         for name in one.key
     )
+    # It has no key: where all tables are published, none of its rows could be updated.
     await connection.execute(
-        sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(
+        sql.SQL("ALTER TABLE {} ADD COLUMN {} text, REPLICA IDENTITY FULL").format(
             archive, sql.Identifier(WRITTEN)
         )
     )
     await connection.execute(
         sql.SQL(
-            "UPDATE {archive} archive SET {written} = now.{column}::text"
+            "UPDATE {archive} archive SET {written} = {column}"
             " FROM {table} now WHERE {same}"
         ).format(
             archive=archive,
             written=sql.Identifier(WRITTEN),
-            column=sql.Identifier(now["name"]),
+            column=shown(sql.Identifier("now", now["name"])),
             table=sql.Identifier(now["schema"], now["table"]),
             same=same,
         )

@@ -3,10 +3,14 @@
 All of it lies in one temporary table: each archived row with its number, its key, the
 values to put back (`vals`), those that a script had written in their place (`written`),
 and its `state`: `do`, `already`, `newer`, `gone` (its row is not there), `converted`.
+
+A row is untouched that nobody has written since the migration was applied again: only
+there a value is free. Two transactions are told apart by when they began, as a server
+does not know when one ended; rows that a refill wrote were untouched before.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import DatabaseError, sql
 
@@ -14,8 +18,18 @@ from rollback.transactions import Connection
 
 from .conversion import WRITTEN
 from .names import Column, Relation
+from .since import untouched
+from .store import shown
 
-__all__ = ["PART", "Archive", "Source", "array", "default_of", "lay_out", "source"]
+__all__ = [
+    "PART",
+    "Archive",
+    "Source",
+    "array",
+    "default_of",
+    "lay_out",
+    "source",
+]
 
 PART = sql.SQL("pg_temp.rollback_part")
 INSERTED = ("DELETE", "TRUNCATE")
@@ -59,6 +73,7 @@ class Source:
     query: sql.Composable
     inserts: bool
     whole: bool
+    applied: int = 0
     retyped: tuple[int, ...] = ()
 
 
@@ -67,13 +82,16 @@ def source(
     target: Relation,
     *,
     written: bool,
+    applied: int,
     statement: int | None = None,
     operation: str | None = None,
     layout: Sequence[str] = (),
 ) -> Source:
     """How this archive, or one statement's rows in it, is read for this table."""
     if operation is not None:
-        return _rows(archive, target, statement, operation, layout)
+        return replace(
+            _rows(archive, target, statement, operation, layout), applied=applied
+        )
     columns = _common(target, archive.columns)
     types = dict(zip(archive.columns, archive.types, strict=True))
     retyped = tuple(
@@ -97,6 +115,7 @@ def source(
         ),
         inserts=inserts,
         whole=False,
+        applied=applied,
         retyped=retyped,
     )
 
@@ -155,9 +174,7 @@ def _key(target: Relation, names: Sequence[str]) -> tuple[str, ...]:
 def array(names: Sequence[str]) -> sql.Composable:
     """The columns of a row as text."""
     return sql.SQL("ARRAY[{}]::text[]").format(
-        sql.SQL(", ").join(
-            sql.SQL("{}::text").format(sql.Identifier(name)) for name in names
-        )
+        sql.SQL(", ").join(shown(sql.Identifier(name)) for name in names)
     )
 
 
@@ -171,12 +188,14 @@ async def lay_out(connection: Connection, what: Source) -> None:
             " NULL::text AS reason"
             " FROM (SELECT a.*, row_number() OVER (PARTITION BY {same}) AS again"
             " FROM ({query}) a) a LEFT JOIN (SELECT {at} AS at, count(*) AS times,"
+            " count(*) FILTER (WHERE {untouched}) AS free,"
             " min({vals}) AS now FROM {table} GROUP BY 1) t ON t.at = {mine}"
         ).format(
             state=_state(what),
             same=_same(what),
             query=what.query,
             at=_there(what),
+            untouched=untouched(what.applied),
             vals=array([column.name for column in what.columns]),
             table=what.target.identifier,
             mine=_same(what),
@@ -212,10 +231,11 @@ def _state(what: Source) -> sql.Composable:
         )
     if what.whole:
         return sql.SQL(
-            "CASE WHEN a.vals = a.written THEN 'already' WHEN t.at IS NULL THEN 'gone'"
-            " WHEN t.now = a.written AND a.again <= t.times THEN 'do'"
-            " WHEN t.now = a.vals THEN 'already' ELSE 'newer' END"
-        )
+            "CASE WHEN a.vals = a.written THEN 'already'"
+            " WHEN t.now = a.written AND a.again <= t.free THEN 'do'"
+            " WHEN t.now = a.vals OR {back} THEN 'already'"
+            " WHEN a.again > coalesce(t.times, 0) THEN 'gone' ELSE 'newer' END"
+        ).format(back=sql.SQL("false") if what.unique else _back(what))
     if not what.unique:
         return sql.SQL(
             "CASE WHEN a.again <= coalesce(t.times, 0) THEN 'already' ELSE 'do' END"
@@ -223,25 +243,40 @@ def _state(what: Source) -> sql.Composable:
     (column,) = what.columns
     return sql.SQL(
         "CASE WHEN t.at IS NULL THEN 'gone' WHEN t.now = a.vals THEN 'already'"
-        " WHEN t.now[1] IS NULL OR t.now[1] = {default}"
-        " OR t.now[1] = (a.written[1]::{base})::text THEN 'do' ELSE 'newer' END"
-    ).format(default=default_of(column), base=sql.SQL(column.base))
+        " WHEN t.free > 0 AND (t.now[1] IS NULL OR t.now[1] = {default}"
+        " OR t.now[1] = {written}) THEN 'do' ELSE 'newer' END"
+    ).format(
+        default=default_of(column),
+        written=shown(sql.SQL("(a.written[1]::{})").format(sql.SQL(column.base))),
+    )
+
+
+def _back(what: Source) -> sql.Composable:
+    """Whether a row without a key is there as it was: an earlier round put it back."""
+    return sql.SQL("a.vals IN (SELECT {} FROM {})").format(
+        array([column.name for column in what.columns]), what.target.identifier
+    )
 
 
 def default_of(column: Column) -> sql.Composable:
     """The text of the column's default, where it is the same for every row."""
     if column.default is None:
         return sql.SQL("NULL")
-    return sql.SQL("(({})::{})::text").format(
-        sql.SQL(column.default), sql.SQL(column.base)
+    return shown(
+        sql.SQL("(({})::{})").format(sql.SQL(column.default), sql.SQL(column.base))
     )
 
 
 async def _mark_converted(connection: Connection, what: Source) -> None:
     """A value that its column's new type would change silently stays in the archive."""
     other = sql.SQL(" OR ").join(
-        sql.SQL("vals[{at}]::{type}::text IS DISTINCT FROM vals[{at}]").format(
-            at=sql.Literal(at), type=sql.SQL(what.columns[at - 1].type)
+        sql.SQL("{value} IS DISTINCT FROM vals[{at}]").format(
+            at=sql.Literal(at),
+            value=shown(
+                sql.SQL("(vals[{}]::{})").format(
+                    sql.Literal(at), sql.SQL(what.columns[at - 1].type)
+                )
+            ),
         )
         for at in what.retyped
     )

@@ -10,6 +10,8 @@ from rollback.transactions import Connection
 
 from .parting import PART, Source, array, default_of, lay_out
 from .running import AGAIN, lost
+from .since import untouched
+from .store import shown
 
 __all__ = ["Outcome", "put_back"]
 
@@ -19,6 +21,7 @@ KEYS_SHOWN = 20
 TRIES = 5000
 _GONE = "the row that it belongs to is not there"
 _CONVERTED = "the column has another type, in which it would not be the same value"
+_NOT_TAKEN = "the table did not take it, and did not say why: a rule is on it"
 
 
 @dataclass(slots=True)
@@ -54,30 +57,44 @@ class Outcome:
 async def put_back(connection: Connection, what: Source) -> Outcome:
     """Put back what may go back, and tell of the rest."""
     await lay_out(connection, what)
-    done = await _counts(connection)
-    outcome = Outcome(already=done.get("already", 0), newer=done.get("newer", 0))
-    wanted = done.get("do", 0)
-    while wanted:
+    while (await _counts(connection)).get("do"):
         put = await _pass(connection, what)
-        outcome.put_back += put
-        counts = await _counts(connection)
-        if not put or not counts.get("failed"):
+        await _without_a_place(connection, what)
+        if not put or not (await _counts(connection)).get("failed"):
             break
         # What failed may have needed a row that is there now.
         await connection.execute(
-            sql.SQL(
-                "UPDATE {0} SET state = CASE state WHEN 'failed' THEN 'do'"
-                " ELSE 'done' END WHERE state IN ('failed', 'do')"
-            ).format(PART)
+            sql.SQL("UPDATE {} SET state = 'do' WHERE state = 'failed'").format(PART)
         )
-    outcome.left = await _left(connection)
-    failed = sum(one.rows for one in outcome.left if one.reason not in _BEFOREHAND)
-    # Somebody wrote there while we did.
-    outcome.newer += max(0, wanted - outcome.put_back - failed)
-    return outcome
+    done = await _counts(connection)
+    return Outcome(
+        put_back=done.get("put", 0),
+        already=done.get("already", 0),
+        newer=done.get("newer", 0),
+        left=await _left(connection),
+    )
 
 
-_BEFOREHAND = (_GONE, _CONVERTED)
+async def _without_a_place(connection: Connection, what: Source) -> None:
+    """Those that found no free row: theirs was written since, or it is not there.
+
+    Of rows that share what names them, so many are there as were not accounted for.
+    """
+    if what.inserts:
+        text = sql.SQL(
+            "UPDATE {part} SET state = 'failed', reason = {reason} WHERE state = 'do'"
+        ).format(part=PART, reason=sql.Literal(_NOT_TAKEN))
+    else:
+        text = sql.SQL(
+            "UPDATE {part} a SET state = CASE WHEN l.place <= coalesce(t.times, 0)"
+            " - l.others THEN 'newer' ELSE 'gone' END FROM (SELECT number, key,"
+            " row_number() OVER (PARTITION BY key, state ORDER BY number) AS place,"
+            " count(*) FILTER (WHERE state IN ('put', 'already', 'newer', 'failed'))"
+            " OVER (PARTITION BY key) AS others, state FROM {part}) l"
+            " LEFT JOIN (SELECT {at} AS at, count(*) AS times FROM {table} GROUP BY 1)"
+            " t ON t.at = l.key WHERE a.number = l.number AND l.state = 'do'"
+        ).format(part=PART, at=array(what.key), table=what.target.identifier)
+    await connection.execute(text)
 
 
 async def _counts(connection: Connection) -> dict[str, int]:
@@ -89,7 +106,6 @@ async def _counts(connection: Connection) -> dict[str, int]:
 
 async def _pass(connection: Connection, what: Source) -> int:
     """Every row that is to go back, in parts that are halved where they fail."""
-    query = _insert(what) if what.inserts else _update(what)
     cursor = await connection.execute(
         sql.SQL(
             "SELECT min(number) AS low, max(number) AS high FROM {} WHERE state = 'do'"
@@ -100,7 +116,7 @@ async def _pass(connection: Connection, what: Source) -> int:
     while parts:
         low, high = parts.pop()
         tries += 1
-        rows, reason = await _try(connection, query, low, high)
+        rows, reason = await _try(connection, what, low, high)
         put += rows
         if reason is None:
             continue
@@ -113,12 +129,17 @@ async def _pass(connection: Connection, what: Source) -> int:
 
 
 async def _try(
-    connection: Connection, query: sql.Composed, low: int, high: int
+    connection: Connection, what: Source, low: int, high: int
 ) -> tuple[int, str | None]:
     """How many rows went back; or nothing did, and why."""
+    # No parameters: a default may hold a percent sign.
+    bounds = sql.Literal(low), sql.Literal(high)
+    query = _insert(what, *bounds) if what.inserts else _update(what, *bounds)
     try:
         async with connection.transaction():
-            done = await connection.execute(query, {"low": low, "high": high})
+            # Its line is of the same transaction as the rows: by that they are known.
+            await connection.execute("INSERT INTO rollback.refills DEFAULT VALUES")
+            done = await connection.execute(query)
             return done.rowcount, None
     except (*AGAIN, QueryCanceled, LockNotAvailable):
         raise
@@ -138,10 +159,16 @@ async def _fail(connection: Connection, low: int, high: int, reason: str) -> Non
     )
 
 
-def _insert(what: Source) -> sql.Composed:
+def _insert(what: Source, low: sql.Literal, high: sql.Literal) -> sql.Composed:
+    """All of them, or an error; what is marked is what was inserted."""
     return sql.SQL(
-        "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}"
-        " FROM {part} a WHERE state = 'do' AND number BETWEEN %(low)s AND %(high)s"
+        "WITH put AS (INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE"
+        " SELECT {values} FROM {part} a"
+        " WHERE state = 'do' AND number BETWEEN {low} AND {high}"
+        " RETURNING 1), rows AS (SELECT count(*) AS put FROM put)"
+        " UPDATE {part} SET state = 'put' WHERE number IN (SELECT number FROM {part}"
+        " WHERE state = 'do' AND number BETWEEN {low} AND {high}"
+        " ORDER BY number LIMIT (SELECT put FROM rows))"
     ).format(
         table=what.target.identifier,
         columns=sql.SQL(", ").join(sql.Identifier(c.name) for c in what.columns),
@@ -149,31 +176,35 @@ def _insert(what: Source) -> sql.Composed:
             _value(at, column.base) for at, column in enumerate(what.columns, 1)
         ),
         part=PART,
+        low=low,
+        high=high,
     )
 
 
-def _update(what: Source) -> sql.Composed:
+def _update(what: Source, low: sql.Literal, high: sql.Literal) -> sql.Composed:
     """A row is set only while it is what it was when it was looked at."""
     names = [column.name for column in what.columns]
     mine: sql.Composable
     free: sql.Composable
     if what.whole:
-        there, mine, free = array(names), sql.SQL("a.written"), sql.SQL("true")
+        there, mine, free = array(names), sql.SQL("a.written"), untouched(what.applied)
     elif what.unique:
-        there, free = array([*what.key, *names]), sql.SQL("true")
+        there, free = array([*what.key, *names]), untouched(what.applied)
         mine = sql.SQL("a.key || a.now")
     else:
         there, mine, free = array(what.key), sql.SQL("a.key"), _free(what)
     # A column that only the server may set can have changed no value.
     settable = [(at, c) for at, c in enumerate(what.columns, 1) if c.identity != "a"]
     return sql.SQL(
-        "UPDATE {table} t SET {values} FROM (SELECT t.o, t.c, a.vals FROM"
+        "WITH put AS (UPDATE {table} t SET {values}"
+        " FROM (SELECT t.o, t.c, a.vals, a.number FROM"
         " (SELECT o, c, at, row_number() OVER (PARTITION BY at) AS again FROM"
         " (SELECT tableoid AS o, ctid AS c, {there} AS at FROM {table} WHERE {free}) t"
-        " ) t JOIN (SELECT a.vals, {mine} AS at, row_number() OVER"
+        " ) t JOIN (SELECT a.vals, a.number, {mine} AS at, row_number() OVER"
         " (PARTITION BY {mine}) AS again FROM {part} a WHERE a.state = 'do'"
-        " AND a.number BETWEEN %(low)s AND %(high)s) a USING (at, again)) a"
-        " WHERE t.tableoid = a.o AND t.ctid = a.c"
+        " AND a.number BETWEEN {low} AND {high}) a USING (at, again)) a"
+        " WHERE t.tableoid = a.o AND t.ctid = a.c RETURNING a.number)"
+        " UPDATE {part} a SET state = 'put' FROM put WHERE put.number = a.number"
     ).format(
         table=what.target.identifier,
         values=sql.SQL(", ").join(
@@ -184,13 +215,16 @@ def _update(what: Source) -> sql.Composed:
         free=free,
         mine=mine,
         part=PART,
+        low=low,
+        high=high,
     )
 
 
 def _free(what: Source) -> sql.Composable:
     (column,) = what.columns
-    return sql.SQL("({0} IS NOT DISTINCT FROM NULL OR {0}::text = {1})").format(
-        sql.Identifier(column.name), default_of(column)
+    name = sql.Identifier(column.name)
+    return sql.SQL("({} IS NOT DISTINCT FROM NULL OR {} = {}) AND {}").format(
+        name, shown(name), default_of(column), untouched(what.applied)
     )
 
 

@@ -21,15 +21,16 @@ from rollback.transactions import Connection, Database
 
 from .complaints import speaking
 from .conversion import WRITTEN
-from .history import read_history
 from .locks import LOCKS_OF_WRITERS, claim, take
 from .names import Relation, describe
 from .ordering import parents_first
 from .parting import Archive, source
 from .putting import Outcome, put_back
 from .running import AGAIN, lost
+from .sequences import go_on, move_sequences
 from .silence import muted
-from .store import EXACT
+from .since import applied_by
+from .store import EXACT, ensure
 
 __all__ = ["archived", "refill"]
 
@@ -49,11 +50,6 @@ _WRITTEN = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute
    WHERE attrelid = pg_catalog.to_regclass(%s) AND attname = %s) AS written
 """
-_SEQUENCES = """
-SELECT pg_catalog.setval(s.name::regclass, s.top) FROM (
-  SELECT {name} AS name, max({column}) AS top FROM {table}) s
- WHERE s.top > (SELECT coalesce(last_value, 0) FROM {sequence})
-"""
 
 
 @dataclass(slots=True)
@@ -61,6 +57,7 @@ class _Refill:
     """The archives, the tables that they belong to, and what became of them."""
 
     archives: tuple[Archive, ...]
+    applied: int
     targets: dict[str, Relation] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -86,9 +83,11 @@ async def refill(
     async def work(connection: Connection) -> Refilled:
         await claim(connection)
         archives = await _archives(connection, version)
-        await _is_applied(connection, version, schemas)
+        applied = await applied_by(connection, version, schemas)
+        await ensure(connection)
         await connection.execute(EXACT.encode())
-        return await _refill(connection, archives, notice, lock_timeout_ms)
+        what = _Refill(archives=archives, applied=applied)
+        return await _refill(connection, what, notice, lock_timeout_ms)
 
     try:
         return await database.transaction(work)
@@ -123,28 +122,15 @@ async def _archives(connection: Connection, version: str) -> tuple[Archive, ...]
     return tuple(Archive(**row) for row in rows)
 
 
-async def _is_applied(
-    connection: Connection, version: str, schemas: Sequence[str]
-) -> None:
-    history = await read_history(connection, schemas)
-    if version not in history.versions:
-        raise SchemaRefused(
-            f"The version {version} is not applied, so its tables and columns are not "
-            f"there: the database is at {history.current}.",
-            mend="Apply the migration again first.",
-        )
-
-
 async def _refill(
     connection: Connection,
-    archives: tuple[Archive, ...],
+    what: _Refill,
     notice: Notice,
     lock_timeout_ms: int,
 ) -> Refilled:
-    what = _Refill(archives=archives)
-    names = sorted({archive.table_name for archive in archives})
+    names = sorted({archive.table_name for archive in what.archives})
     what.targets = await describe(connection, names)
-    order = await parents_first(connection, archives, what.targets)
+    order = await parents_first(connection, what.archives, what.targets)
     waiting = [each for each in order if not each.refilled or each.left_over]
     async with muted(connection, what.targets.values(), lock=LOCKS_OF_WRITERS) as (
         locks,
@@ -190,10 +176,12 @@ async def _one(connection: Connection, what: _Refill, archive: Archive) -> Outco
     target = what.targets.get(archive.table_name)
     if target is None:
         return _nothing(archive, f"{archive.table_name} is not there")
+    if archive.kind == "materialized view":
+        return _nothing(archive, "it is a view that its own query fills")
     if archive.kind == "sequence":
-        return await _sequence(connection, archive)
+        return await go_on(connection, archive)
     if archive.kind == "rows":
-        outcome = await _statements(connection, archive, target)
+        outcome = await _statements(connection, what, archive, target)
     else:
         missing = [name for name in archive.columns if not target.column(name)]
         if missing and archive.kind == "column":
@@ -209,9 +197,18 @@ async def _one(connection: Connection, what: _Refill, archive: Archive) -> Outco
             )
         ).fetchone()
         written = bool(row and row["written"])
-        outcome = await put_back(connection, source(archive, target, written=written))
-    await _move_sequences(connection, target)
+        part = source(archive, target, written=written, applied=what.applied)
+        outcome = await put_back(connection, part)
+    await move_sequences(connection, target)
     return outcome
+
+
+def _newer(archive: Archive, rows: int) -> str:
+    return (
+        f"{rows} rows of {archive.table_name} were written since {archive.version} was "
+        f"applied again, or others stand in their place: what {archive.object} was in "
+        f"them stays in rollback.archive_{archive.number}"
+    )
 
 
 def _nothing(archive: Archive, reason: str) -> Outcome:
@@ -219,7 +216,7 @@ def _nothing(archive: Archive, reason: str) -> Outcome:
 
 
 async def _statements(
-    connection: Connection, archive: Archive, target: Relation
+    connection: Connection, what: _Refill, archive: Archive, target: Relation
 ) -> Outcome:
     """What a script wrote is taken back statement by statement, the last one first."""
     cursor = await connection.execute(
@@ -233,6 +230,7 @@ async def _statements(
             archive,
             target,
             written=False,
+            applied=what.applied,
             statement=row["statement"],
             operation=row["operation"],
             layout=row["columns"],
@@ -241,45 +239,12 @@ async def _statements(
     return outcome
 
 
-async def _sequence(connection: Connection, archive: Archive) -> Outcome:
-    """It goes on where it was, unless it is further already."""
-    cursor = await connection.execute(
-        sql.SQL(
-            "SELECT pg_catalog.setval({name}, a.last_value::bigint,"
-            " a.is_called::bool) FROM {archive} a, {sequence} s"
-            " WHERE a.last_value::bigint > s.last_value"
-        ).format(
-            name=sql.Literal(archive.table_name),
-            archive=archive.identifier,
-            sequence=sql.SQL(archive.table_name),
-        )
-    )
-    return Outcome(put_back=cursor.rowcount, already=1 - cursor.rowcount)
-
-
-async def _move_sequences(connection: Connection, target: Relation) -> None:
-    """The next value that a column gives itself is behind those that came back."""
-    for column in target.columns:
-        cursor = await connection.execute(
-            "SELECT pg_catalog.pg_get_serial_sequence(%s, %s) AS name",
-            [target.qualified, column.name],
-        )
-        row = await cursor.fetchone()
-        if row and row["name"]:
-            await connection.execute(
-                sql.SQL(_SEQUENCES).format(
-                    name=sql.Literal(row["name"]),
-                    column=sql.Identifier(column.name),
-                    table=target.identifier,
-                    sequence=sql.SQL(row["name"]),
-                )
-            )
-
-
 def _report(what: _Refill) -> Refilled:
     objects = []
     for archive in what.archives:
         outcome = what.outcomes.get(archive.number) or Outcome(already=archive.rows)
+        if outcome.newer:
+            what.notes.append(_newer(archive, outcome.newer))
         objects.append(
             RefilledObject(
                 object=archive.object,
