@@ -97,6 +97,7 @@ async def carry_out(
     lock_timeout_ms: int = 2000,
     seconds: float = 60,
     notice: Callable[[str], None] = silent,
+    stall_limit_seconds: float = 60,
 ) -> Receipt:
     """Apply the plan, without pauses between the attempts."""
     return await apply(
@@ -110,6 +111,7 @@ async def carry_out(
         notice=notice,
         clock=Clock(),
         jitter=lambda: 0.0,
+        stall_limit_seconds=stall_limit_seconds,
     )
 
 
@@ -148,8 +150,8 @@ def versions(url: str) -> tuple[str, ...]:
 
 def values(url: str, table: str, columns: str = "t.*") -> str:
     """One hash of all values of a table, whatever the order of rows."""
-    hashed = "md5(coalesce(string_agg(r::text, ';' ORDER BY r::text), ''))"
-    query = f"SELECT {hashed} FROM (SELECT {columns} FROM {table} t) r"  # noqa: S608 - our tables
+    hashed = "md5(coalesce(string_agg(whole::text, ';' ORDER BY whole::text), ''))"
+    query = f"SELECT {hashed} FROM (SELECT {columns} FROM {table} t) whole"  # noqa: S608 - our tables
     ((found,),) = sql(url, query)
     return str(found)
 
@@ -176,6 +178,17 @@ async def take_back(
     wanted = plan((script(version, text),), planned, to=below)
     await carry_out(url, wanted, incident=f"incident-{version}-{len(versions(url))}")
     history(url, version)
+
+
+def again(url: str, *statements: str, version: str = "2") -> None:
+    """The migration is applied again: in one transaction with its line of history."""
+    with psycopg.connect(url) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+        connection.execute(
+            "DELETE FROM schema_migrations WHERE version = %s", [version]
+        )
+        connection.execute("INSERT INTO schema_migrations VALUES (%s)", [version])
 
 
 async def only(url: str, version: str = "2") -> RefilledObject:

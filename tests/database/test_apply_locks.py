@@ -4,7 +4,8 @@ import anyio
 import psycopg
 import pytest
 
-from rollback.errors import LockNotTaken
+from rollback.errors import LockNotTaken, NotAsPlanned
+from rollback.schema import SchemaPlan
 from rollback.targets.database import locks
 
 from .applying import carry_out, history, hold, plan, script, sql, versions
@@ -153,3 +154,102 @@ async def test_what_commits_before_the_lock_is_kept(tables: str) -> None:
             receipt = await carry_out(tables, WANTED, lock_timeout_ms=30_000)
     (kept,) = (one.table for one in receipt.archived if one.kind == "column")
     assert sql(tables, f"SELECT x FROM rollback.{kept}") == [("7",)]  # noqa: S608 - ours
+
+
+async def test_locks_are_held_no_longer_than_the_limit(tables: str) -> None:
+    """The transaction ends itself, all is as before, and the seconds are named."""
+    text = "ALTER TABLE a DROP x; SELECT pg_sleep(30);"
+    wanted = plan((script("2", text),), [DESTROYS[1]], to="1", lock=LOCKED)
+    with (
+        anyio.fail_after(20),
+        pytest.raises(NotAsPlanned, match=r"for 0\.5 s.*[Nn]othing was changed"),
+    ):
+        await carry_out(tables, wanted, stall_limit_seconds=0.5)
+    assert versions(tables) == ("1", "2")
+    assert sql(tables, "SELECT x FROM a") == [(1,)]
+
+
+async def test_many_short_statements_are_held_to_the_limit_too(tables: str) -> None:
+    """What is left of it gets less from statement to statement, and from script on."""
+    scripts = tuple(
+        script(str(n), f"SELECT pg_sleep(0.4); COMMENT ON TABLE a IS '{n}'")
+        for n in range(9, 1, -1)
+    )
+    history(tables, *(str(n) for n in range(3, 10)))
+    with pytest.raises(NotAsPlanned, match=r"for 1 s"):
+        await carry_out(tables, plan(scripts, to="1"), stall_limit_seconds=1)
+    assert len(versions(tables)) == 9
+
+
+async def test_a_stall_that_was_accepted_has_its_own_limit(tables: str) -> None:
+    """Three times what the plan estimates, and said to be over the limit."""
+    text = "ALTER TABLE a DROP x; SELECT pg_sleep(0.4);"
+    wanted = plan(
+        (script("2", text),), [DESTROYS[1]], to="1", lock=LOCKED, stall_seconds=20.0
+    )
+    receipt = await carry_out(tables, wanted, stall_limit_seconds=0.2)
+    assert receipt.stalled >= 0.4
+
+
+async def locked_by(url: str, wanted: SchemaPlan) -> dict[str, str]:
+    """The strongest lock on each table of the application while a script runs."""
+    seen: list[tuple[str, str]] = []
+
+    def look(said: str) -> None:
+        if said.startswith("rolling back"):
+            seen.extend(
+                sql(
+                    url,
+                    "SELECT relation::regclass::text, mode FROM pg_locks l"
+                    " JOIN pg_class c ON c.oid = relation JOIN pg_stat_activity a"
+                    " USING (pid) WHERE relkind = 'r' AND granted"
+                    " AND application_name = 'rollback' AND l.pid <> pg_backend_pid()"
+                    " AND relnamespace = 'public'::regnamespace"
+                    " AND mode LIKE '%Exclusive%'",
+                )
+            )
+
+    await carry_out(url, wanted, notice=look)
+    return dict(seen)
+
+
+async def test_an_update_locks_what_it_writes_and_nothing_else(tables: str) -> None:
+    """Rows that only a DELETE would take along are not locked for an UPDATE."""
+    sql(
+        tables,
+        "CREATE TABLE c (a int REFERENCES a ON DELETE CASCADE)",
+        "CREATE TABLE d (a int REFERENCES a ON UPDATE CASCADE)",
+    )
+    text = "UPDATE a SET x = 7"
+    wanted = plan((script("2", text),), [("2", "updated", "public.a")], to="1")
+    assert await locked_by(tables, wanted) == {
+        "a": "AccessExclusiveLock",
+        "schema_migrations": "ShareRowExclusiveLock",
+    }
+
+
+async def test_what_a_foreign_key_takes_along_is_locked_and_said(tables: str) -> None:
+    """By a DELETE, and by an UPDATE that names the key; more than the plan is told."""
+    sql(
+        tables,
+        "CREATE TABLE c (a int REFERENCES a ON DELETE CASCADE)",
+        "CREATE TABLE d (a int REFERENCES a ON UPDATE CASCADE)",
+        "INSERT INTO d VALUES (1)",
+    )
+    said: list[str] = []
+    destroys = [("2", "updated", "public.a"), ("2", "updated", "public.d")]
+    wanted = plan((script("2", "UPDATE a SET id = 3"),), destroys, to="1")
+    receipt = await carry_out(tables, wanted, notice=said.append)
+    assert {(one.object, one.rows) for one in receipt.archived} == {
+        ("public.a", 1),
+        ("public.d", 1),
+    }
+    (more,) = (line for line in said if line.startswith("locking"))
+    assert "public.d" in more
+    assert "public.c" not in more
+    deleted = plan(
+        (script("1", "DELETE FROM a"),), [("1", "deleted", "public.a")], to="0"
+    )
+    sql(tables, "DELETE FROM d")
+    await carry_out(tables, deleted, notice=said.append, incident="2")
+    assert "public.c" in [line for line in said if line.startswith("locking")][-1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 from secrets import SystemRandom
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from rollback.schema import Backup, Holder, Receipt, SchemaPlan
 from rollback.transactions import Connection, Database
 
 from . import receipts
+from .limit import agreed
 from .locks import claim, holders
 from .parted import joined, parted
 from .running import AGAIN, lost
@@ -49,11 +51,14 @@ async def apply(
     notice: Notice,
     clock: Clock,
     jitter: Callable[[], float] = _JITTER,
+    stall_limit_seconds: float = inf,
 ) -> Receipt:
     """Do what was planned, whole or not at all.
 
     Raises:
-        LockNotTaken, SchemaBusy, NotAsPlanned, SchemaRefused: nothing was changed.
+        LockNotTaken, SchemaBusy, SchemaRefused: nothing was changed.
+        NotAsPlanned: nor was it; the scripts did something else, or they held locks
+            for longer than the limit, or than three times what was accepted.
         DatabaseUnreachable: its message says what is known.
 
     """
@@ -67,6 +72,7 @@ async def apply(
         schemas=schemas,
         notice=notice,
         clock=clock,
+        stall_seconds=agreed(plan, stall_limit_seconds),
     )
     if all(script.transactional for script in plan.scripts):
         return await _Attempts(database, order, attempts, jitter).run()

@@ -29,24 +29,39 @@ SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS n
                FROM pg_catalog.pg_partition_ancestors(c.oid)
                  WITH ORDINALITY p (relid, at)
               WHERE p.relid <> c.oid ORDER BY p.at) AS ancestors,
-       coalesce(s.n_tup_upd + s.n_tup_del, 0) AS written,
+       CASE c.relkind WHEN 'm' THEN 0 ELSE coalesce(s.n_tup_upd + s.n_tup_del, 0) END
+         AS written,
        coalesce(s.n_tup_ins, 0) AS inserted,
        (SELECT pg_catalog.jsonb_object_agg(a.attnum::text, pg_catalog.jsonb_build_array(
-                 a.attname, a.atttypid::int8, a.atttypmod, a.attgenerated <> ''))
+                 a.attname, a.atttypid::int8, a.atttypmod, a.attgenerated <> '',
+                 ARRAY(SELECT f.attnum || ' ' || f.atttypid
+                         FROM pg_catalog.pg_type t
+                         JOIN pg_catalog.pg_type e ON e.oid = CASE t.typtype WHEN 'c'
+                           THEN t.oid ELSE nullif(t.typelem, 0) END
+                         JOIN pg_catalog.pg_attribute f ON f.attrelid = e.typrelid
+                        WHERE t.oid = a.atttypid AND e.typtype = 'c' AND f.attnum > 0
+                          AND NOT f.attisdropped)))
           FROM pg_catalog.pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_stat_xact_user_tables s ON s.relid = c.oid
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname <> 'rollback'
-   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('rollback', 'information_schema') AND n.nspname !~ '^pg_'
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
+    """`fields` are those of a composite type, which keeps its number without one."""
+
     name: str
     type: tuple[int, int]
     generated: bool
+    fields: frozenset[str]
+
+    def same(self, now: "_Column | None") -> bool:
+        """Whether its values are what they were."""
+        return now is not None and (now.type, now.fields) == (self.type, self.fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +80,11 @@ class _Table:
     written: int
     inserted: int
     columns: Mapping[int, _Column]
+
+    @property
+    def what(self) -> str:
+        """What it is called."""
+        return "materialized view" if self.kind == "m" else "table"
 
     @property
     def line(self) -> tuple[int, ...]:
@@ -123,8 +143,9 @@ def _table(row: Mapping[str, object]) -> _Table:
                 name=str(name),
                 type=(oid, modifier),  # type: ignore[arg-type] # as the query gives them
                 generated=bool(generated),
+                fields=frozenset(fields),  # type: ignore[call-overload]
             )
-            for place, (name, oid, modifier, generated) in columns.items()
+            for place, (name, oid, modifier, generated, fields) in columns.items()
         },
     )
 
@@ -165,9 +186,9 @@ def _columns(found: _Gone, old: _Table, new: _Table) -> None:
     """A column that is converted is gone too: its values are other ones now."""
     for place, column in old.columns.items():
         now = new.columns.get(place)
-        if column.generated or (now is not None and now.type == column.type):
+        if column.generated or column.same(now):
             continue
-        if now is None or new.file != old.file:
+        if now is None or new.file != old.file or column.fields - now.fields:
             found.columns.add((old.oid, place))
         else:
             found.retyped.add((old.oid, place))
@@ -190,7 +211,7 @@ def _not_planned(
     for oid in found.tables:
         table = before.tables[oid]
         if tables.isdisjoint(table.line):
-            yield f"the table {table.name} was dropped, which was not planned"
+            yield f"the {table.what} {table.name} was dropped, which was not planned"
     columns = {
         (one.relation.oid, column.name)
         for one in kept
@@ -217,7 +238,7 @@ def _not_done(before: Snapshot, found: _Gone, kept: Collection[Kept]) -> Iterabl
             continue
         column = table.columns.get(place) if place is not None else None
         if place is None:
-            yield f"the table {one.object} was to be dropped, and is still there"
+            yield f"the {table.what} {one.object} was to be dropped, and is still there"
         elif column and not column.generated and not _touched(found, oid, place):
             yield f"the column {one.object} was to be dropped, and is still there"
 

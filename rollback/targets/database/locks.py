@@ -19,6 +19,7 @@ from .names import Relation, describe
 from .store import CLAIM
 
 __all__ = [
+    "EXCLUSIVE",
     "LOCKS_OF_WRITERS",
     "claim",
     "claim_session",

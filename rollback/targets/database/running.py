@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, inf
 
+from anyio import current_time
 from psycopg import Error, InterfaceError, OperationalError, sql
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from psycopg.pq import TransactionStatus
@@ -17,8 +19,10 @@ AGAIN = (LockNotAvailable, DeadlockDetected)
 _LOST = ("08", "57P01", "57P02", "57P03", "25P03", "25P04")
 _READ = """
 SELECT pg_catalog.pg_current_xact_id()::text AS transaction,
-       pg_catalog.current_setting('statement_timeout') AS statement_timeout,
-       pg_catalog.current_setting('idle_in_transaction_session_timeout') AS idle
+       (SELECT setting::int8 FROM pg_catalog.pg_settings
+         WHERE name = 'statement_timeout') AS statement_timeout,
+       (SELECT setting::int8 FROM pg_catalog.pg_settings
+         WHERE name = 'idle_in_transaction_session_timeout') AS idle
 """
 _AFRESH = """
 RESET ALL; RESET SESSION AUTHORIZATION; RESET ROLE;
@@ -31,19 +35,36 @@ SELECT pg_catalog.set_config('lock_timeout', {lock}, true),
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
-    """What every script stands on: one transaction, and its limits."""
+    """What every script stands on: one transaction, and its limits.
+
+    Timeouts are milliseconds, 0 for none; `ends` is when all of it has to be over.
+    """
 
     transaction: str
     lock_timeout: str
-    statement_timeout: str
-    idle: str
+    statement_timeout: int
+    idle: int
+    ends: float
+
+    def left(self, timeout: int) -> str:
+        """What a timeout may be now, so that it does not go beyond the end."""
+        rest = self.ends - current_time()
+        if rest == inf:
+            return f"{timeout}ms"
+        milliseconds = max(1, ceil(rest * 1000))
+        return f"{min(timeout or milliseconds, milliseconds)}ms"
 
 
-async def footing(connection: Connection, *, lock_timeout_ms: int) -> Footing:
-    """Read it, at the beginning of the transaction."""
+async def footing(
+    connection: Connection, *, lock_timeout_ms: int, seconds: float = inf
+) -> Footing:
+    """Read it, at the beginning of the transaction, and hold it to so many seconds."""
+    ends = current_time() + seconds
     row = await (await connection.execute(_READ)).fetchone()
     facts = row or {}
-    return Footing(**facts, lock_timeout=f"{lock_timeout_ms}ms")
+    ground = Footing(**facts, lock_timeout=f"{lock_timeout_ms}ms", ends=ends)
+    await afresh(connection, ground)
+    return ground
 
 
 async def afresh(connection: Connection, ground: Footing) -> None:
@@ -78,8 +99,8 @@ async def _afresh(
 def _put_back(ground: Footing) -> sql.Composed:
     return sql.SQL(_AFRESH).format(
         lock=sql.Literal(ground.lock_timeout),
-        statement=sql.Literal(ground.statement_timeout),
-        idle=sql.Literal(ground.idle),
+        statement=sql.Literal(ground.left(ground.statement_timeout)),
+        idle=sql.Literal(ground.left(ground.idle)),
     )
 
 

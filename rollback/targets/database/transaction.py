@@ -1,7 +1,7 @@
 """The one transaction of a rollback: all of it is as planned, or none of it is done."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from anyio import current_time
@@ -20,20 +20,20 @@ from rollback.schema import (
 from rollback.transactions import Connection
 
 from . import receipts
-from .archive import HOLDERS, TABLES, Kept, archive
+from .archive import HOLDERS, Kept, archive
 from .catalogue import Catalogue, destroyed, read_catalogue
 from .conversion import note_conversions
 from .destruction import Snapshot, differences, measure
 from .history import History, read_history, remove
-from .locks import LOCKS_OF_WRITERS, claim, take
-from .names import table_of
+from .limit import within
+from .locks import claim, take
+from .needed import needed, told
 from .running import Footing, afresh, footing, run
-from .store import ensure
-from .writes import ROWS, Watched, collect, watch, with_cascades
+from .store import close_to_others, ensure
+from .writes import ROWS, Watched, collect, watch
 
-__all__ = ["EXCLUSIVE", "Done", "Order", "Progress", "check", "receipt_of", "roll_back"]
+__all__ = ["Done", "Order", "Progress", "check", "receipt_of", "roll_back"]
 
-EXCLUSIVE = "ACCESS EXCLUSIVE"
 SHOWN = 12
 
 
@@ -48,6 +48,7 @@ class Order:
     schemas: tuple[str, ...]
     notice: Notice
     clock: Clock
+    stall_seconds: float
 
 
 @dataclass(slots=True)
@@ -83,18 +84,14 @@ async def roll_back(
     if done := await _already(connection, order, history):
         return done
     check(history, order.plan)
+    wanted = await needed(connection, order.plan, history)
+    told(order.plan, wanted, order.notice)
     progress.locking = current_time()
-    await take(
-        connection,
-        await _wanted(connection, order.plan, history),
-        lock_timeout_ms=order.lock_timeout_ms,
-    )
+    await take(connection, wanted, lock_timeout_ms=order.lock_timeout_ms)
     progress.locked = current_time()
-    # Who had the locks until now may have been a migration.
-    history = await read_history(connection, order.schemas)
-    check(history, order.plan)
-    await ensure(connection)
-    progress.receipt = await _locked(connection, order, history)
+    progress.receipt = await within(
+        connection, order.stall_seconds, lambda: _locked(connection, order)
+    )
     return progress.receipt
 
 
@@ -121,24 +118,15 @@ def check(history: History, plan: SchemaPlan) -> None:
         )
 
 
-async def _wanted(
-    connection: Connection, plan: SchemaPlan, history: History
-) -> Sequence[tuple[str, str]]:
-    """The plan's locks, and those that the archive needs: no lock is raised later."""
-    written = {one.object for one in plan.destroys if one.kind in ROWS.values()}
-    cascades = await with_cascades(connection, sorted(written | set(plan.written)))
-    tables = [one.object for one in plan.destroys if one.kind in TABLES]
-    columns = [table_of(one.object)[0] for one in plan.destroys if one.kind == "column"]
-    name = history.identifier.as_string(connection)
-    return (
-        *((lock.table, lock.mode) for lock in plan.locks),
-        *((table, EXCLUSIVE) for table in (*cascades, *tables, *columns)),
-        (name, LOCKS_OF_WRITERS),
+async def _locked(connection: Connection, order: Order) -> Receipt:
+    ground = await footing(
+        connection, lock_timeout_ms=order.lock_timeout_ms, seconds=order.stall_seconds
     )
-
-
-async def _locked(connection: Connection, order: Order, history: History) -> Receipt:
-    ground = await footing(connection, lock_timeout_ms=order.lock_timeout_ms)
+    # Who had the locks until now may have been a migration.
+    history = await read_history(connection, order.schemas)
+    check(history, order.plan)
+    number = await _number(connection, history)
+    await ensure(connection)
     before = await measure(connection)
     facts = await read_catalogue(connection, order.schemas)
     done = Done()
@@ -148,13 +136,37 @@ async def _locked(connection: Connection, order: Order, history: History) -> Rec
     # What was put off until the commit fails here, while it can still be told.
     await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     after = await measure(connection)
-    if not await _went_along(connection, order.plan, history):
+    gone = await _went_along(connection, order.plan, history)
+    if not gone:
+        await _same(connection, history, number)
         await remove(connection, history, order.plan.versions)
     now = await read_catalogue(connection, order.schemas)
+    await _same(connection, history, None if gone else number)
     _as_planned(order.plan, (before, after), (facts, now), done)
     receipt = receipt_of(order, now.fingerprint, done)
     await receipts.save(connection, receipt)
+    await _same(connection, history, None if gone else number)
     return receipt
+
+
+async def _same(connection: Connection, history: History, number: int | None) -> None:
+    """A lock on a table keeps nobody from renaming its schema."""
+    if await _number(connection, history) != number:
+        raise NotAsPlanned(
+            f"{history.name} is another table now than when it was locked: somebody "
+            "restored the database, or moved its schema, meanwhile.",
+            mend="See who is at it, and look again with `rollback db --plan`.",
+        )
+
+
+async def _number(connection: Connection, history: History) -> int | None:
+    """Which table has the history's name."""
+    cursor = await connection.execute(
+        "SELECT pg_catalog.to_regclass(%s)::oid::int8 AS number",
+        [history.identifier.as_string(connection)],
+    )
+    row = await cursor.fetchone()
+    return row["number"] if row else None
 
 
 async def _one(
@@ -175,6 +187,7 @@ async def _one(
     done.kept.extend(kept)
     done.watched.extend(watched)
     done.rows.extend(rows)
+    await close_to_others(connection, {one.table for one in done.archived})
 
 
 async def _went_along(
@@ -183,12 +196,7 @@ async def _went_along(
     """Whether the first migration's script dropped the history, and may have."""
     if len(history.versions) > len(plan.versions):
         return False
-    name = history.identifier.as_string(connection)
-    cursor = await connection.execute(
-        "SELECT pg_catalog.to_regclass(%s) IS NULL AS gone", [name]
-    )
-    row = await cursor.fetchone()
-    return bool(row and row["gone"])
+    return await _number(connection, history) is None
 
 
 def _as_planned(

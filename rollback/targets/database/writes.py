@@ -18,27 +18,39 @@ from .archive import record
 from .names import Relation, describe
 from .store import EXACT_FUNCTION
 
-__all__ = ["ROWS", "Watched", "collect", "watch", "with_cascades"]
+__all__ = ["ROWS", "Watched", "Write", "collect", "watch", "with_cascades"]
 
 ROWS = {"UPDATE": "updated", "DELETE": "deleted", "TRUNCATE": "truncated"}
+# What a DELETE takes along, what an UPDATE does where the script names a column of the
+# key, and every table that refers to one that is truncated: it goes with it, or there
+# would be an error.
 _CASCADES = """
-WITH RECURSIVE reached (oid) AS (
-  SELECT pg_catalog.to_regclass(name)::oid
-    FROM pg_catalog.unnest(%(tables)s::text[]) name
+WITH RECURSIVE reached (oid, how) AS (
+  SELECT pg_catalog.to_regclass(t.name)::oid, t.how
+    FROM ROWS FROM (pg_catalog.unnest(%(tables)s::text[]),
+                    pg_catalog.unnest(%(hows)s::text[])) t (name, how)
   UNION
-  SELECT more.oid FROM reached CROSS JOIN LATERAL (
-    SELECT k.conrelid AS oid FROM pg_catalog.pg_constraint k
+  SELECT more.oid, more.how FROM reached CROSS JOIN LATERAL (
+    SELECT k.conrelid AS oid,
+           CASE WHEN reached.how = 'deleted' AND k.confdeltype <> 'c' THEN 'updated'
+             ELSE reached.how END AS how
+      FROM pg_catalog.pg_constraint k
      WHERE k.contype = 'f' AND k.confrelid = reached.oid
-       AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+       AND CASE reached.how WHEN 'truncated' THEN true
+             WHEN 'deleted' THEN k.confdeltype IN ('c', 'n', 'd')
+             ELSE k.confupdtype IN ('c', 'n', 'd') AND EXISTS (
+               SELECT FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+                  AND pg_catalog.strpos(pg_catalog.lower(%(text)s),
+                        pg_catalog.lower(a.attname)) > 0) END
     UNION
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = reached.oid
-    UNION
-    SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = reached.oid
+    SELECT i.inhrelid, reached.how
+      FROM pg_catalog.pg_inherits i WHERE i.inhparent = reached.oid
   ) more)
-SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name, reached.how
   FROM reached JOIN pg_catalog.pg_class c USING (oid)
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') ORDER BY 1
+ WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2
 """
 _TABLE = """
 CREATE TABLE {archive} (
@@ -53,7 +65,8 @@ DECLARE
   shown text;
 BEGIN
   SELECT pg_catalog.array_agg(a.attname ORDER BY a.attnum),
-         pg_catalog.string_agg(pg_catalog.format('%I::text', a.attname), ', '
+         pg_catalog.string_agg(pg_catalog.format('CASE WHEN %1$I IS DISTINCT FROM'
+           ' NULL THEN pg_catalog.concat(%1$I) END', a.attname), ', '
            ORDER BY a.attnum)
     INTO names, shown
     FROM pg_catalog.pg_attribute a
@@ -93,6 +106,14 @@ _TRIGGERS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """The rows of a table are `updated`, `deleted` or `truncated`."""
+
+    table: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
     """A table with its triggers, and the number of its archive."""
 
@@ -101,13 +122,24 @@ class Watched:
 
 
 async def with_cascades(
-    connection: Connection, tables: Sequence[str]
-) -> tuple[str, ...]:
-    """These tables, and those that a foreign key or a partition makes change along."""
-    if not tables:
+    connection: Connection, writes: Sequence[Write], text: str
+) -> tuple[Write, ...]:
+    """These, and what foreign keys and partitions make change along.
+
+    `text` is the script's. Where it sets a key that it does not name, rows change that
+    are not kept: they are counted, and then it is not as planned.
+    """
+    if not writes:
         return ()
-    cursor = await connection.execute(_CASCADES, {"tables": list(tables)})
-    return tuple([row["name"] for row in await cursor.fetchall()])
+    facts = {
+        "tables": [one.table for one in writes],
+        "hows": [one.how for one in writes],
+        "text": text,
+    }
+    cursor = await connection.execute(_CASCADES, facts)
+    return tuple(
+        [Write(table=row["name"], how=row["how"]) for row in await cursor.fetchall()]
+    )
 
 
 async def watch(
@@ -119,12 +151,13 @@ async def watch(
 ) -> tuple[Watched, ...]:
     """Put the triggers on the tables whose rows this script changes."""
     kinds = frozenset(ROWS.values())
-    written = {
-        one.object
+    written = [
+        Write(table=one.object, how=one.kind)
         for one in destroys
         if one.version == script.version and one.kind in kinds
-    }
-    names = await with_cascades(connection, sorted(written))
+    ]
+    reached = await with_cascades(connection, written, script.text)
+    names = tuple(dict.fromkeys(one.table for one in reached))
     found = await describe(connection, names)
     return tuple(
         [
