@@ -13,9 +13,9 @@ SCRIPT = script(
     "2",
     """-- rollback: no-transaction
 DROP INDEX CONCURRENTLY by_x;
-UPDATE log SET n = n + 1;
+ALTER TABLE log ADD COLUMN a int DEFAULT 1;
 CREATE UNIQUE INDEX CONCURRENTLY once ON t (x);
-UPDATE log SET n = n + 10;
+ALTER TABLE log ADD COLUMN b int DEFAULT 10;
 """,
 )
 WANTED = plan((SCRIPT,), to="1")
@@ -54,7 +54,7 @@ async def test_statements_without_a_transaction_are_done(indexed: str) -> None:
     assert receipt.apart == ("2",)
     assert versions(indexed) == ("1",)
     assert indexes(indexed) == [("once", True)]
-    assert sql(indexed, "SELECT n FROM log") == [(11,)]
+    assert sql(indexed, "SELECT n, a, b FROM log") == [(0, 1, 10)]
 
 
 async def test_a_second_run_goes_on_where_it_stopped(indexed: str) -> None:
@@ -73,7 +73,7 @@ async def test_a_second_run_goes_on_where_it_stopped(indexed: str) -> None:
     await carry_out(indexed, WANTED, notice=said.append)
     assert any(line.startswith("dropping once") for line in said)
     assert indexes(indexed) == [("once", True)]
-    assert sql(indexed, "SELECT n FROM log") == [(11,)]
+    assert sql(indexed, "SELECT n, a, b FROM log") == [(0, 1, 10)]
     assert versions(indexed) == ("1",)
 
 
@@ -121,3 +121,61 @@ async def test_values_do_not_go_without_a_transaction(indexed: str) -> None:
     with pytest.raises(SchemaRefused, match="its values could not be kept"):
         await carry_out(indexed, wanted)
     assert indexes(indexed) == [("by_x", True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("DO $$ BEGIN DELETE FROM gone; END $$", "DO"),
+        ("CALL p()", "CALL"),
+        ("SELECT f()", "SELECT"),
+        ("(SELECT f())", "SELECT"),
+        ("WITH a AS (DELETE FROM gone RETURNING *) SELECT 1", "WITH"),
+        ("DELETE FROM gone", "DELETE"),
+        ("UPDATE gone SET id = 2", "UPDATE"),
+        ("INSERT INTO gone VALUES (2)", "INSERT"),
+        ("TRUNCATE gone", "TRUNCATE"),
+        ("EXPLAIN ANALYZE DELETE FROM gone", "EXPLAIN"),
+    ],
+)
+async def test_rows_are_written_in_a_transaction_alone(
+    indexed: str, text: str, word: str
+) -> None:
+    """What can write rows, and so lose them, is refused before anything is done."""
+    whole = f"{FIRST}DROP INDEX CONCURRENTLY by_x;\n{text};"
+    wanted = plan((script("3", whole),), to="2")
+    with pytest.raises(SchemaRefused, match=rf"line 3 .*\b{word}\b.*no transaction"):
+        await carry_out(indexed, wanted)
+    assert indexes(indexed) == [("by_x", True)]
+    assert sql(indexed, "SELECT id FROM gone") == [(1,)]
+    assert versions(indexed) == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("ALTER TABLE gone ADD y int DEFAULT lose()", "3 rows of public.gone were"),
+        ("CREATE TABLE n AS SELECT lose()", "3 rows of public.gone were changed"),
+        ("ALTER TABLE gone DROP COLUMN id", "column public.gone.id was dropped"),
+        ("DROP TABLE gone", "table public.gone was dropped"),
+    ],
+)
+async def test_what_ddl_destroys_without_a_plan_is_taken_back(
+    indexed: str, text: str, match: str
+) -> None:
+    """Each statement is measured in its transaction, and is not done when it loses."""
+    sql(
+        indexed,
+        "INSERT INTO gone VALUES (2), (3)",
+        "CREATE FUNCTION lose() RETURNS int LANGUAGE plpgsql AS"
+        " 'BEGIN DELETE FROM gone; RETURN 1; END'",
+    )
+    if "DEFAULT" in text:
+        sql(indexed, "CREATE TABLE other (id int)", "INSERT INTO other VALUES (1)")
+        text = text.replace("TABLE gone", "TABLE other")
+    whole = f"{FIRST}DROP INDEX CONCURRENTLY by_x;\n{text};"
+    wanted = plan((script("3", whole),), to="2")
+    with pytest.raises(StepFailed, match=match):
+        await carry_out(indexed, wanted)
+    assert sql(indexed, "SELECT count(id) FROM gone") == [(3,)]
+    assert versions(indexed) == ("1", "2", "3")

@@ -16,13 +16,14 @@ from psycopg.errors import (
     UndefinedTable,
 )
 
-from rollback.errors import SchemaRefused, StepFailed
+from rollback.errors import NotAsPlanned, SchemaRefused, StepFailed
 from rollback.schema import Receipt, Script
 from rollback.transactions import Connection, Database, shielded
 
 from . import receipts
 from .archive import HOLDERS
 from .catalogue import read_catalogue
+from .destruction import differences, measure
 from .history import read_history, remove
 from .lexer import Statement, statements
 from .locks import claim_session
@@ -35,6 +36,11 @@ from .writes import ROWS
 
 __all__ = ["refuse_destroying", "run_apart"]
 
+# What else there is may write rows, or call what does: nothing could be kept of them.
+_PLAIN = frozenset(
+    {"ALTER", "ANALYZE", "CLUSTER", "COMMENT", "CREATE", "DROP", "GRANT", "IMPORT"}
+    | {"REASSIGN", "REFRESH", "REINDEX", "RESET", "REVOKE", "SECURITY", "SET", "VACUUM"}
+)
 DONE_ALREADY = (DuplicateObject, DuplicateTable, UndefinedObject, UndefinedTable)
 _NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
 _INDEX = re.compile(
@@ -90,9 +96,13 @@ def refuse_destroying(order: Order) -> None:
     """What holds values goes only in the transaction that keeps them.
 
     Raises:
-        SchemaRefused: a script that cannot be in one destroys such.
+        SchemaRefused: a script that cannot be in one destroys such, or holds a
+            statement of which that cannot be known.
 
     """
+    for script in order.plan.scripts:
+        if not script.transactional:
+            _refuse_writing(script)
     apart = {s.version for s in order.plan.scripts if not s.transactional}
     kinds = (*HOLDERS, *ROWS.values())
     for one in order.plan.destroys:
@@ -100,6 +110,19 @@ def refuse_destroying(order: Order) -> None:
             raise SchemaRefused(
                 f"The script of {one.version} cannot be in a transaction and destroys "
                 f"the {one.kind} {one.object}: its values could not be kept.",
+                mend="Make two migrations of it, one for what needs no transaction.",
+            )
+
+
+def _refuse_writing(script: Script) -> None:
+    """A loop over rows does nothing on an empty copy; a SELECT may call anything."""
+    for statement in statements(script.text):
+        first = statement.words[0] if statement.words else statement.text[:20]
+        if first not in _PLAIN:
+            raise SchemaRefused(
+                f"{script.path.name}, line {statement.line} holds {first}, in a script "
+                "that runs in no transaction: what rows it changes, or calls a "
+                "function to change, could not be kept.",
                 mend="Make two migrations of it, one for what needs no transaction.",
             )
 
@@ -160,16 +183,14 @@ async def _one(journal: _Journal, number: int, statement: Statement) -> None:
             await _outside(journal, number, statement)
         else:
             async with journal.connection.transaction():
-                await _limit(journal.connection, journal.order.lock_timeout_ms)
+                await _limit(journal.connection, journal.order)
                 await journal.begin(number, statement)
-                await _execute(journal.connection, statement)
+                await _measured(journal.connection, statement)
                 await journal.end(number)
-    except Error as error:
+    except (Error, NotAsPlanned) as error:
         if lost(error):
             raise
-        reason = failed(journal.script, error).message.removesuffix(
-            " Nothing was committed."
-        )
+        reason = _reason(journal.script, error)
         raise StepFailed(
             f"{reason} It stopped at line {statement.line}; the statements before it "
             "are done.",
@@ -177,11 +198,30 @@ async def _one(journal: _Journal, number: int, statement: Statement) -> None:
         ) from error
 
 
-async def _limit(connection: Connection, lock_timeout_ms: int) -> None:
+def _reason(script: Script, error: Error | NotAsPlanned) -> str:
+    if isinstance(error, NotAsPlanned):
+        return error.message
+    return failed(script, error).message.removesuffix(" Nothing was committed.")
+
+
+async def _limit(connection: Connection, order: Order) -> None:
+    """No lock is waited for, or held, for longer than was agreed to."""
     await connection.execute(
-        "SELECT pg_catalog.set_config('lock_timeout', %s, true)",
-        [f"{lock_timeout_ms}ms"],
+        "SELECT pg_catalog.set_config('lock_timeout', %s, true),"
+        " pg_catalog.set_config('statement_timeout', least(s.setting::float8, %s)"
+        "::int8 || 'ms', true)"
+        " FROM pg_catalog.pg_settings s WHERE s.name = 'statement_timeout'",
+        [f"{order.lock_timeout_ms}ms", max(1.0, order.stall_seconds * 1000)],
     )
+
+
+async def _measured(connection: Connection, statement: Statement) -> None:
+    """What it destroys was planned nowhere, so nothing of it was kept."""
+    before = await measure(connection)
+    await _execute(connection, statement)
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    if found := differences(before, await measure(connection), (), (), ()):
+        raise NotAsPlanned(f"It was taken back: {'; '.join(found)}.")
 
 
 async def _outside(journal: _Journal, number: int, statement: Statement) -> None:
