@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import anyio
 import pytest
@@ -22,6 +23,7 @@ from rollback.case import Case
 from rollback.errors import AlreadyRollingBack, StepFailed
 from rollback.incident import Budgets
 from rollback.model import Incident, Moved, Outcome, StepStatus
+from rollback.schema import Receipt
 from rollback.targets.database.target import Backing
 from rollback.testing import World, simulate
 
@@ -311,15 +313,16 @@ def test_killed_between_schema_and_traffic_it_is_finished_by_running_it_again() 
 
     async def scene(world: World) -> None:
         database = await with_schema(world)
-        async with anyio.create_task_group() as group:
+        commit = database.roll_back
+        with anyio.CancelScope() as scope:
 
-            async def kill() -> None:
-                while database.applied != ["1"]:
-                    await checkpoint()
+            async def killed(*args: Any, **options: Any) -> Receipt:
+                done = await commit(*args, **options)
                 world.ledger.down = "killed: no last words"
-                group.cancel_scope.cancel()
+                scope.cancel()
+                return done
 
-            group.start_soon(kill)
+            database.roll_back = killed  # type: ignore[method-assign]  # to be killed
             await world.engine.roll_back(reason="x")
         world.ledger.down = None
         assert await world.live() == "dpl_v2"
@@ -331,8 +334,8 @@ def test_killed_between_schema_and_traffic_it_is_finished_by_running_it_again() 
 
         assert undone.outcome is Outcome.RESTORED
         assert (database.applied, await world.live()) == (["1"], "dpl_v1")
-        (killed,) = await main(world)
-        assert f"{undone.id} took the candidate over" in killed.detail
+        (first,) = await main(world)
+        assert f"{undone.id} took the candidate over" in first.detail
 
     simulate(scene)
 
