@@ -139,7 +139,9 @@ class Undo:
     async def _require_schema(self, past: Incident) -> None:
         """What the schema was taken back under does not run until that is mended."""
         for record in past.steps:
-            if record.target != DATABASE or record.status is not StepStatus.DONE:
+            # One that was cut short after its commit has failed, and left a receipt.
+            done = record.status is StepStatus.DONE or past.receipt is not None
+            if record.target != DATABASE or not done:
                 continue
             needed = record.from_deployment
             if needed not in await self._applied():

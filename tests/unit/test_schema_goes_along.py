@@ -546,3 +546,19 @@ def test_undoing_asks_for_every_migration_that_was_taken_back() -> None:
         assert again.outcome is Outcome.RESTORED
 
     play(scene, breaks=True)
+
+
+def test_a_schema_step_that_was_cut_short_after_its_commit_counts_as_done() -> None:
+    """Its receipt says that the schema went back, whatever the step says."""
+
+    async def scene(world: World, _: MemoryDatabase) -> None:
+        undone = await world.engine.roll_back(reason="x")
+        steps = [
+            replace(s, status=StepStatus.FAILED) if s.target == "database" else s
+            for s in undone.steps
+        ]
+        await world.ledger.save_incident(replace(undone, steps=tuple(steps)))
+        with pytest.raises(CannotUndo, match="ran on 2"):
+            await world.engine.forward.undo(undone.id, reason="y")
+
+    play(scene, breaks=True)
