@@ -1,7 +1,7 @@
 """Run all tests in two halves side by side: most of a test is waiting.
 
-Each half has a practice stack of its own. The first is shown as it goes, the other one's
-words come after it. The exit code is the first one's that is not 0.
+Each half has a practice stack of its own. The first is shown as it goes, the words of
+the other one come after it. The exit code is the first one's that is not 0.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ FIRST = ("tests/acceptance", "tests/conformance", "tests/contract")
 
 def main() -> int:
     """Run both; Ctrl-C reaches them by the terminal, and is waited out."""
-    pytest = [sys.executable, "-m", "pytest"]
+    pytest = [str(Path(sys.executable).with_name("pytest"))]
     others = [f"--ignore={folder}" for folder in FIRST]
     with tempfile.TemporaryFile() as said:
         beside = subprocess.Popen(  # noqa: S603 - our own tests
