@@ -157,7 +157,7 @@ def test_it_is_rehearsed_on_the_backup_before() -> None:
 
 
 def test_without_a_verified_backup_nothing_is_changed() -> None:
-    """Refused, with the reason; a person is called."""
+    """Refused, with the reason and what mends it; a person is called."""
 
     async def scene(world: World) -> None:
         world.database.no_backup = "The disk is full."
@@ -168,7 +168,7 @@ def test_without_a_verified_backup_nothing_is_changed() -> None:
         assert world.database.applied == ["001", "002", "003"]
         assert changed.incident.outcome is Outcome.REFUSED
         assert changed.refusal
-        assert "The disk is full." in changed.incident.detail
+        assert "The disk is full. Free room there." in changed.incident.detail
         assert changed.incident.backup
         assert changed.incident.backup.problem == "The disk is full."
         assert "person is needed" in world.channel.messages[-1].title

@@ -63,7 +63,7 @@ class MemoryDatabase:
         notice("backing up")
         await anyio.sleep(self.backup_seconds)
         if self.no_backup:
-            raise BackupFailed(self.no_backup)
+            raise BackupFailed(self.no_backup, mend="Free room there.")
         self.calls.append("backed_up")
         return Backup(
             name=label,

@@ -50,6 +50,7 @@ class Backing:
     notice: Notice
     taken: Backup | None = None
     problem: str | None = None
+    mend: str | None = None
     ended: anyio.Event = field(default_factory=anyio.Event)
 
     async def begin(self, group: TaskGroup) -> None:
@@ -65,7 +66,9 @@ class Backing:
         """The backup, once it is; raises `BackupFailed` when it will not be."""
         await self.ended.wait()
         if self.taken is None or not self.taken.verified:
-            raise BackupFailed(f"There is no verified backup: {self.problem}")
+            raise BackupFailed(
+                f"There is no verified backup: {self.problem}", mend=self.mend
+            )
         return self.taken
 
     @property
@@ -94,7 +97,7 @@ class Backing:
             self.taken = await database.back_up(self.label, notice=self.notice)
             self.problem = None
         except RollbackError as error:
-            self.problem = error.message
+            self.problem, self.mend = error.message, error.mend
         except Exception as error:  # noqa: BLE001 - traffic moves whatever is wrong with it
             self.problem = f"something went wrong that should not: {error!r}"
         finally:
