@@ -129,7 +129,9 @@ def _once(server: Server, contender: Contender, url: str, place: Path) -> Loss:
     for thread in threads:
         thread.start()
     ends = time.monotonic() + WARM_SECONDS
-    while any(one.count < WARM for one in writers) and time.monotonic() < ends:
+    while any(one.count < WARM for one in writers):
+        if time.monotonic() > ends:
+            raise RuntimeError(f"no {WARM} writes each within {WARM_SECONDS} s")
         time.sleep(0.01)
     for one in writers:
         one.longest = 0.0
